@@ -1,0 +1,34 @@
+# Every verb of the project. `make train` and `make test` need Python 3.10 or newer and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: train evaluate test readme clean
+
+train: .venv/installed
+	$(BIN)/python src/main.py
+
+evaluate: .venv/installed
+	$(BIN)/python src/evaluate.py
+
+test: .venv/installed-dev
+	mkdir -p .venv/typed && ln -sfn ../../src .venv/typed/mnist_cnn
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.venv/typed $(BIN)/mypy -p mnist_cnn
+	$(BIN)/mypy tests scripts
+	$(BIN)/pytest
+
+readme: .venv/installed
+	$(BIN)/python scripts/readme.py
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet -e '.[dev]'
+	touch $@

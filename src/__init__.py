@@ -1,0 +1,1 @@
+"""MNIST CNN Classifier: files -> uint8 tensors -> logits -> report -> checkpoint."""

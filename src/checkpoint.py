@@ -1,0 +1,89 @@
+"""What is inside a .pth file; nothing else in the program knows."""
+
+import dataclasses
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.errors import InputError
+from mnist_cnn.files import whole_file
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A trained, or half-trained, model.
+
+    Attributes:
+        dataset: name of the dataset it was trained on.
+        classes: name of each logit.
+        model_config: shape of the network.
+        state_dict: its weights and buffers.
+        train_config: the recipe, as plain values.
+        history: one dict of plain values per finished epoch.
+        training_state: optimizer, scheduler and random state, for going on; None in a final model.
+    """
+
+    dataset: str
+    classes: tuple[str, ...]
+    model_config: ModelConfig
+    state_dict: dict[str, Tensor]
+    train_config: dict[str, Any]
+    history: list[dict[str, Any]]
+    training_state: dict[str, Any] | None = None
+
+    def build_model(self) -> CNN:
+        """Build the network with these weights, in eval mode on the CPU.
+
+        Raises:
+            ValueError: the weights are not those of such a network.
+        """
+        with torch.device("meta"):
+            model = CNN(self.model_config)
+        try:
+            model.load_state_dict(self.state_dict, assign=True)
+        except RuntimeError as error:
+            raise ValueError(" ".join(str(error).split())) from None
+        return model.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint whole or not at all."""
+    content = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
+    content["model_config"] = dataclasses.asdict(checkpoint.model_config)
+    buffer = io.BytesIO()  # a full disk then raises OSError, as for any file
+    torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is ever executed.
+
+    Raises:
+        InputError: there is none, or it is damaged, foreign, of another version or of other shapes.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}; train one with `mnist-cnn train` or name one with --checkpoint")
+    advice = "train again, or name another with --checkpoint"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # random bytes can fail in any way
+        raise InputError(f"{path} is damaged or holds pickled code ({type(error).__name__}); {advice}") from None
+    version = content.pop("format_version", None) if isinstance(content, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{path} has checkpoint format {version}, this program reads {FORMAT_VERSION}; {advice}")
+    try:
+        checkpoint = Checkpoint(**content | {"model_config": ModelConfig(**content["model_config"])})
+        checkpoint.build_model()
+        if len(checkpoint.classes) != checkpoint.model_config.classes:
+            raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a model of this program ({str(error)[:300]}); {advice}") from None
+    return checkpoint

@@ -1,0 +1,27 @@
+"""`mnist-cnn COMMAND`: every command of the program under one name."""
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+from mnist_cnn.console import stop
+
+COMMANDS = {
+    "train": ("mnist_cnn.main", "train a model, evaluate it once, save it, draw the figures"),
+    "evaluate": ("mnist_cnn.evaluate", "evaluate a saved model on a test split"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Hand the arguments after the command's name to its module, imported only now."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in COMMANDS:
+        importlib.import_module(COMMANDS[name][0]).main(rest, prog=f"mnist-cnn {name}")
+    elif name in ("-h", "--help"):
+        lines = [f"  {command:<10}{purpose}" for command, (_, purpose) in COMMANDS.items()]
+        print("\n".join(["usage: mnist-cnn COMMAND [OPTIONS]", "", *lines, "", "mnist-cnn COMMAND --help tells more"]))
+    elif name == "--version":
+        print(importlib.metadata.version("mnist-cnn"))
+    else:
+        stop(f"no command {name!r}; there are {', '.join(COMMANDS)}", 2)

@@ -1,0 +1,85 @@
+"""The network: raw pixels in, logits out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mnist_cnn.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a `CNN`."""
+
+    stages: tuple[tuple[int, ...], ...] = ((16, 32), (64, 64), (128,))
+    """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
+    classes: int = 10
+    """Number of logits."""
+    mean: float = 0.1307
+    """Mean of the training pixels, as a share of 255."""
+    std: float = 0.3081
+    """Standard deviation of the training pixels, as a share of 255."""
+
+    def __post_init__(self) -> None:
+        """Check that such a network exists."""
+        widths = [width for stage in self.stages for width in stage]
+        if not 1 <= len(self.stages) <= 4 or not all(self.stages) or len(widths) > 100:
+            raise InputError(f"stages {self.stages} must be 1 to 4 groups of convolutions")
+        if not all(1 <= n <= 4096 for n in (*widths, self.classes)):
+            raise InputError(f"stages {self.stages} and classes {self.classes} must hold numbers from 1 to 4096")
+        if not self.std > 0:
+            raise InputError(f"std is {self.std}; it must be above 0")
+
+
+class CNN(nn.Module):
+    """A plain convolutional network for 28x28 grey images.
+
+    The first layer folds each 2x2 square of pixels into four channels: nothing is lost, and the
+    convolutions work on 14x14 positions instead of 28x28, a quarter of the operations.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the layers, with random weights from torch's global generator."""
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.tensor(config.mean))
+        self.register_buffer("std", torch.tensor(config.std))
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
+        channels, side = 4, 14
+        for number, stage in enumerate(config.stages, start=1):
+            for width in stage[:-1]:
+                layers += conv_block(channels, width)
+                channels = width
+            last = number == len(config.stages)
+            layers += conv_block(channels, stage[-1], pool=not last)
+            channels, side = stage[-1], side if last else side // 2
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(channels * side * side, config.classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits.
+
+        Args:
+            images: [N, 1, 28, 28], uint8 or float, raw pixels 0..255.
+
+        Returns:
+            float [N, classes].
+        """
+        normalized = (images.float() / 255 - self.mean) / self.std
+        features = self.features(normalized)  # [N, C, side, side]
+        logits: Tensor = self.classifier(features.flatten(1))
+        return logits
+
+
+def conv_block(channels: int, width: int, pool: bool = False) -> list[nn.Module]:
+    """Convolve 3x3, halve the resolution if asked, normalise over the batch, rectify.
+
+    Pooling comes first because batch norm and ReLU then have a quarter of the positions to work on.
+    Batch norm brings its own bias, so the convolution has none.
+    """
+    convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
+    return [convolution, *([nn.MaxPool2d(2)] if pool else []), nn.BatchNorm2d(width), nn.ReLU()]

@@ -1,0 +1,228 @@
+"""A dataset's name becomes uint8 tensors in memory: read, parse, split, iterate in batches."""
+
+import gzip
+import math
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.nn import functional as F
+
+from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, read_published
+from mnist_cnn.errors import InputError
+
+SIDE = 28
+DIGITS = tuple("0123456789")
+GARMENTS = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+LARGEST_FILE = 1 << 30  # bytes of one unpacked IDX file
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels, in the same order.
+
+    Attributes:
+        images: uint8 [N, 1, 28, 28], 0 is background and 255 is ink.
+        labels: int64 [N], 0..classes-1.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor) -> "Split":
+        """Take the images and labels at `index`, int64 [n]."""
+        return Split(self.images[index], self.labels[index])
+
+    def to(self, device: torch.device) -> "Split":
+        """Move both tensors to a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named dataset: `train` to learn and choose from, `test` to score once."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+
+
+def load(name: str = "auto", data_dir: Path | None = None) -> Dataset:
+    """Load a dataset by name.
+
+    Args:
+        name: "mnist", "fashion-mnist", "digits" (bundled with scikit-learn), "auto" (MNIST, or the bundled
+            digits where MNIST is not on disk and no mirror answers), or a folder with four IDX files.
+        data_dir: looked in before `$MNIST_CNN_DATA` and `./data`; downloads go there.
+
+    Raises:
+        InputError: no such dataset, or its files are missing, damaged or in disagreement.
+    """
+    if name == "auto":
+        try:
+            return load_published("mnist", data_dir)
+        except MirrorError as error:
+            print(f"NOTE: {error}\nNOTE: using scikit-learn's 1,797 bundled digits, not MNIST", file=sys.stderr)
+            return bundled_digits()
+    if name == "digits":
+        return bundled_digits()
+    if name in SOURCES:
+        return load_published(name, data_dir)
+    if Path(name).is_dir():
+        return load_folder(Path(name))
+    raise InputError(
+        f"no dataset {name!r}: use auto, mnist, fashion-mnist, digits or a folder with the files {', '.join(FILES)}"
+    )
+
+
+def load_published(name: str, data_dir: Path | None) -> Dataset:
+    """Load MNIST or Fashion-MNIST from files whose SHA-256 was checked."""
+    arrays = [parse_idx(content, file) for file, content in zip(FILES, read_published(name, data_dir), strict=True)]
+    return assemble(name, GARMENTS if name == "fashion-mnist" else DIGITS, arrays)
+
+
+def load_folder(folder: Path) -> Dataset:
+    """Load the four IDX files of a folder (KMNIST, say), packed or not; its classes are the labels of train.
+
+    Raises:
+        InputError: a file is missing, damaged, or disagrees with the others.
+    """
+    paths = [find_file(file, [folder]) for file in FILES]
+    missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
+    if missing:
+        raise InputError(f"{folder} lacks {', '.join(missing)} (or .gz); put the four IDX files of a dataset there")
+    arrays = [parse_idx(read_unverified(path), str(path)) for path in paths if path]
+    classes = tuple(str(label) for label in range(int(arrays[1].max(initial=0)) + 1))
+    name = folder.resolve().name
+    return assemble(f"{name}-folder" if name in (*SOURCES, "digits") else name, classes, arrays)
+
+
+def read_unverified(path: Path) -> bytes:
+    """Read a file of unknown content, unpacked if its name ends in .gz, and never more than 1 GiB of it.
+
+    Raises:
+        InputError: not a whole gzip file, or too large.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"{path} is damaged: {error}; get it again") from None
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{path} holds more than {LARGEST_FILE} bytes; this is no dataset of 28x28 images")
+    return content
+
+
+def parse_idx(content: bytes, where: str) -> npt.NDArray[np.uint8]:
+    """Parse the IDX format: 0, 0, 8 for uint8, the number of dimensions, big-endian uint32 sizes, values.
+
+    The format is described on the page that MNIST came from (LeCun, Cortes, Burges: The MNIST database).
+
+    Raises:
+        InputError: anything else, naming `where` it came from.
+    """
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise InputError(f"{where} is not an IDX file of bytes (it starts with {content[:4]!r}); get it again")
+    sizes = np.frombuffer(content[4 : 4 + 4 * content[3]], dtype=np.uint8)
+    if content[3] == 0 or len(sizes) < 4 * content[3]:
+        raise InputError(f"{where} ends inside its header; get it again")
+    shape = [int(size) for size in sizes.view(">u4")]
+    values = len(content) - 4 - len(sizes)
+    if values != math.prod(shape):
+        raise InputError(f"{where} holds {values} values, its header says {shape}; get it again")
+    return np.frombuffer(content, np.uint8, offset=4 + len(sizes)).reshape(shape)
+
+
+def assemble(name: str, classes: tuple[str, ...], arrays: list[npt.NDArray[np.uint8]]) -> Dataset:
+    """Pair train images, train labels, test images and test labels into a dataset."""
+    train_images, train_labels, test_images, test_labels = arrays
+    return Dataset(
+        name,
+        classes,
+        pair(train_images, train_labels, len(classes), f"{name}'s train split"),
+        pair(test_images, test_labels, len(classes), f"{name}'s test split"),
+    )
+
+
+def pair(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], classes: int, where: str) -> Split:
+    """Check that images [N, 28, 28] and labels [N] belong together.
+
+    Raises:
+        InputError: they don't.
+    """
+    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
+        raise InputError(f"{where} has images of shape {list(images.shape)}, expected [N, 28, 28]; check its files")
+    if labels.ndim != 1 or len(images) != len(labels) or not len(labels):
+        raise InputError(f"{where} has {len(images)} images but {len(labels)} labels; check its files")
+    if labels.max() >= classes:
+        raise InputError(f"{where} has label {labels.max()}, expected 0..{classes - 1}; check its files")
+    return Split(torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
+
+
+def bundled_digits() -> Dataset:
+    """Load the 1,797 real digits inside scikit-learn (UCI Optical Recognition, 8x8, 0..16), scaled to 28x28.
+
+    As in MNIST the digit takes 20x20 pixels inside a margin of 4. A fifth is the test split.
+    """
+    digits = load_digits()
+    small = torch.from_numpy(digits.images).float().unsqueeze(1)
+    large = F.interpolate(small, size=(20, 20), mode="bicubic").mul(255 / 16).round().clamp(0, 255)
+    everything = Split(F.pad(large, (4, 4, 4, 4)).byte(), torch.from_numpy(digits.target).long())
+    train, test = split_off(everything, size=360, seed=0)
+    return Dataset("digits", DIGITS, train, test)
+
+
+def split_off(split: Split, size: float, seed: int) -> tuple[Split, Split]:
+    """Cut some images off a split, each class in proportion: a share of them if `size` is below 1, else a count.
+
+    Returns:
+        What remains, and what was cut off.
+
+    Raises:
+        InputError: `size` leaves a class without an image on one side.
+    """
+    try:
+        rest, cut = train_test_split(
+            np.arange(len(split)),
+            test_size=size if size < 1 else int(size),
+            random_state=seed,
+            stratify=split.labels.numpy(),
+        )
+    except ValueError as error:
+        raise InputError(f"cannot set {size} of {len(split)} images aside: {error}; change --val-size") from None
+    return split[torch.from_numpy(rest)], split[torch.from_numpy(cut)]
+
+
+def pixel_statistics(images: Tensor) -> tuple[float, float]:
+    """Return mean and standard deviation of uint8 images, as shares of 255; MNIST's are 0.1307 and 0.3081."""
+    share = torch.bincount(images.flatten(), minlength=256).double() / images.numel()
+    values = torch.arange(256).double() / 255
+    mean = (share * values).sum()
+    return mean.item(), (share * (values - mean) ** 2).sum().sqrt().item()
+
+
+def batches(split: Split, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Split]:
+    """Yield the split in batches, the last one smaller; shuffled if a CPU generator is given.
+
+    The order comes from the CPU whatever the device, so one seed gives one order everywhere.
+    """
+    count = len(split)
+    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
+    for index in torch.split(order.to(split.labels.device), batch_size):
+        yield split[index]

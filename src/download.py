@@ -1,0 +1,174 @@
+"""The four files of a published dataset: found on disk or downloaded, and verified before anything reads them."""
+
+import gzip
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+
+from mnist_cnn.errors import InputError
+
+DEFAULT_FOLDER = Path("data")
+SECONDS_TO_ANSWER = 10
+
+
+class MirrorError(InputError):
+    """No mirror gave the file."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a published dataset is on the web, and the SHA-256 of its four files: (of the .gz, unpacked)."""
+
+    folder: str
+    mirrors: tuple[str, ...]
+    sha256: dict[str, tuple[str, str]]
+
+
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+SOURCES = {
+    "mnist": Source(
+        folder="MNIST",
+        mirrors=(
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ),
+        sha256={
+            "train-images-idx3-ubyte": (
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            ),
+            "train-labels-idx1-ubyte": (
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            ),
+            "t10k-images-idx3-ubyte": (
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            ),
+            "t10k-labels-idx1-ubyte": (
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+            ),
+        },
+    ),
+    "fashion-mnist": Source(
+        folder="FashionMNIST",
+        mirrors=("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",),
+        sha256={
+            "train-images-idx3-ubyte": (
+                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            ),
+            "train-labels-idx1-ubyte": (
+                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            ),
+            "t10k-images-idx3-ubyte": (
+                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            ),
+            "t10k-labels-idx1-ubyte": (
+                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+        },
+    ),
+}
+
+
+def read_published(name: str, data_dir: Path | None) -> tuple[bytes, ...]:
+    """Read the four files of a published dataset, unpacked, in the order of `FILES`.
+
+    They are looked for in `data_dir`, then `$MNIST_CNN_DATA`, then `./data` (packed or not, flat or in
+    torchvision's layout); what is missing is downloaded into `data_dir` or `./data`.
+
+    Raises:
+        MirrorError: a file is not on disk and no mirror gave it.
+        InputError: a file's SHA-256 is wrong; it was not parsed.
+    """
+    source = SOURCES[name]
+    folders = [data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER]
+    contents = []
+    for file in FILES:
+        places = [place for folder in folders if folder for place in (Path(folder, source.folder, "raw"), Path(folder))]
+        path = find_file(file, places) or download(file, source, data_dir or DEFAULT_FOLDER)
+        contents.append(read_verified(path, source.sha256[file]))
+    return tuple(contents)
+
+
+def find_file(file: str, folders: list[Path]) -> Path | None:
+    """Return the first copy of `file` in the folders, unpacked or .gz, or None."""
+    candidates = (folder / name for folder in folders for name in (file, f"{file}.gz"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def download(file: str, source: Source, data_dir: Path) -> Path:
+    """Download `file` from the first mirror that gives the right bytes; one process at a time.
+
+    Raises:
+        MirrorError: none did.
+    """
+    folder = data_dir / source.folder / "raw"
+    path = folder / f"{file}.gz"
+    folder.mkdir(parents=True, exist_ok=True)
+    failures = []
+    with FileLock(folder / ".lock"):
+        if path.exists():  # another process had the lock and downloaded it
+            return path
+        for url in mirror_urls(path.name, source):
+            try:
+                pooch.retrieve(
+                    url,
+                    known_hash=f"sha256:{source.sha256[file][0]}",
+                    fname=path.name,
+                    path=folder,
+                    downloader=pooch.HTTPDownloader(progressbar=True, timeout=SECONDS_TO_ANSWER),
+                )
+            except requests.RequestException as error:
+                failures.append(f"{url} ({type(error).__name__})")
+            except ValueError:
+                failures.append(f"{url} (wrong SHA-256)")
+            else:
+                return path
+    raise MirrorError(
+        f"no mirror gave {path.name}: {', '.join(failures)}; put the four {source.folder} files into {folder}, "
+        "or name their folder with --data-dir or a mirror with $MNIST_CNN_MIRROR"
+    )
+
+
+def mirror_urls(file: str, source: Source) -> Iterator[str]:
+    """Yield where to ask for `file`: `$MNIST_CNN_MIRROR` first (flat, or a served data folder)."""
+    own = os.environ.get("MNIST_CNN_MIRROR")
+    if own:
+        yield f"{own.rstrip('/')}/{source.folder}/raw/{file}"
+        yield f"{own.rstrip('/')}/{file}"
+    for mirror in source.mirrors:
+        yield mirror + file
+
+
+def read_verified(path: Path, sha256: tuple[str, str]) -> bytes:
+    """Read a file whose SHA-256 is known: `sha256` holds that of its .gz form, then of its unpacked form.
+
+    Raises:
+        InputError: the hash differs.
+    """
+    packed = path.suffix == ".gz"
+    expected = sha256[0 if packed else 1]
+    found = pooch.file_hash(str(path), alg="sha256")
+    if found != expected:
+        raise InputError(
+            f"{path} is damaged or another file: its SHA-256 is {found}, expected {expected}; "
+            "delete it and run again to download it"
+        )
+    content = path.read_bytes()
+    return gzip.decompress(content) if packed else content

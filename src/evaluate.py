@@ -1,0 +1,133 @@
+"""A model and a split become logits, and logits a report. As a script: evaluate a saved model."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mnist_cnn import plots
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.cnn_model import CNN
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.data_loader import Dataset, Split, batches, load
+from mnist_cnn.device import pick_device
+from mnist_cnn.errors import InputError
+from mnist_cnn.files import check_writable, whole_file
+from mnist_cnn.metrics import Floats, Report, as_text, score
+
+MODELS = Path("saved_models")
+IMAGES = Path("images")
+
+
+@torch.inference_mode()
+def infer(model: CNN, split: Split, batch_size: int = 1000) -> Tensor:
+    """Compute the logits of every image in float32, in order, on the model's device.
+
+    The model is in eval mode meanwhile and in its former mode afterwards.
+
+    Returns:
+        float32 [N, classes] on the CPU.
+    """
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    logits = [model(batch.images.to(device)).float().cpu() for batch in batches(split, batch_size)]
+    model.train(was_training)
+    return torch.cat(logits)
+
+
+def evaluate(model: CNN, split: Split, classes: tuple[str, ...]) -> tuple[Report, Floats]:
+    """Score a model on every image of a split.
+
+    Returns:
+        The report, and the probabilities, float64 [N, classes].
+    """
+    probabilities = infer(model, split).double().softmax(dim=1).numpy()
+    report = score(probabilities, split.labels.cpu().numpy(), classes)
+    assert report.count == len(split)
+    return report, probabilities
+
+
+def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> None:
+    """Score a checkpoint on a dataset's test split; print the report, write it as JSON, draw the figures.
+
+    Args:
+        checkpoint: the model.
+        file: where it is; the report's file is named after it.
+        dataset: any dataset with as many classes.
+        device: as in `pick_device`.
+        output_dir: gets saved_models/ and images/; a dataset other than MNIST has an images/ folder of its own.
+
+    Raises:
+        InputError: the dataset has another number of classes.
+    """
+    if len(dataset.classes) != len(checkpoint.classes):
+        raise InputError(
+            f"{file} tells {len(checkpoint.classes)} classes apart, {dataset.name} has {len(dataset.classes)}; "
+            "name a matching dataset with --dataset"
+        )
+    model = checkpoint.build_model().to(pick_device(device))
+    report, probabilities = evaluate(model, dataset.test, dataset.classes)
+    pairing = dataset.name if dataset.name == checkpoint.dataset else f"{checkpoint.dataset}_on_{dataset.name}"
+    print(as_text(report, f"{dataset.name} test split, {file.name}"))
+
+    stem = file.stem if dataset.name == checkpoint.dataset else f"{file.stem}_on_{dataset.name}"
+    json_path = output_dir / MODELS / f"{stem}.json"
+    write_report(report, checkpoint, file, dataset.name, json_path)
+    figures = output_dir / IMAGES if pairing == "mnist" else output_dir / IMAGES / pairing
+    plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
+    print(f"\nreport: {json_path}\nfigures: {figures}")
+
+
+def write_report(report: Report, checkpoint: Checkpoint, file: Path, dataset: str, path: Path) -> None:
+    """Write a report and what it is a report of as JSON."""
+    about = {
+        "model": file.name,
+        "trained_on": checkpoint.dataset,
+        "evaluated_on": f"{dataset} test split",
+        "parameters": sum(p.numel() for p in checkpoint.build_model().parameters()),
+        "train_config": checkpoint.train_config,
+        "history": checkpoint.history,
+    }
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(about | dataclasses.asdict(report), indent=1) + "\n", encoding="utf-8")
+
+
+def command(
+    checkpoint: Path = MODELS / "mnist_cnn_final.pth",
+    dataset: str = "auto",
+    data_dir: Path | None = None,
+    device: str = "auto",
+    output_dir: Path = Path(),
+) -> None:
+    """Evaluate a saved model on the test split: print and save its report, redraw the figures.
+
+    Args:
+        checkpoint: The model; where the default is missing, the one that ships with the checkout.
+        dataset: mnist, fashion-mnist, digits, a folder of IDX files; auto is what the model was trained on.
+        data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
+        device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
+        output_dir: Gets saved_models/NAME.json and images/.
+    """
+    shipped = Path(__file__).parent.parent / MODELS / "mnist_cnn_final.pth"
+    file = shipped if checkpoint == MODELS / shipped.name and not checkpoint.is_file() else checkpoint
+    model = load_checkpoint(file)
+    pick_device(device)
+    check_writable(output_dir)
+    trained_on = "auto" if model.dataset == "mnist" else model.dataset
+    data = load(trained_on if dataset == "auto" else dataset, data_dir)
+    evaluate_and_show(model, file, data, device, output_dir)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,47 @@
+"""The default job: load, fit, save, evaluate once on the test split, draw the figures."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mnist_cnn.checkpoint import save_checkpoint
+from mnist_cnn.console import exit_codes, parse
+from mnist_cnn.data_loader import load
+from mnist_cnn.device import pick_device
+from mnist_cnn.evaluate import MODELS, evaluate_and_show
+from mnist_cnn.files import check_writable
+from mnist_cnn.train import PRESETS, TrainConfig, fit
+
+
+def run(config: TrainConfig) -> Path:
+    """Train, save and evaluate a model; return where it is saved."""
+    pick_device(config.device)
+    check_writable(config.output_dir)
+    dataset = load(config.dataset, config.data_dir)
+    print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
+    checkpoint = fit(dataset, config)
+    path = config.output_dir / MODELS / f"{dataset.name}_cnn_final.pth"
+    save_checkpoint(checkpoint, path)
+    seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
+    print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
+    evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
+    return path
+
+
+def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:
+    """Read the flags; those not given come from the preset."""
+    names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    names.add_argument("--preset", default="default")
+    preset = names.parse_known_args(argv)[0].preset
+    return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        run(read_config(argv, prog))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,203 @@
+"""Results become pictures: one style, titles that say the finding, colours that survive colour-blindness and print."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from mnist_cnn.data_loader import Dataset, Split
+from mnist_cnn.files import whole_file
+from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)
+STYLE = "mnist_cnn.plots"  # plots.mplstyle beside this file; plt.style.use takes the same name
+MOST_ERRORS_SHOWN = 50
+
+
+def draw_all(
+    folder: Path,
+    model: str,
+    trained_on: str,
+    dataset: Dataset,
+    report: Report,
+    probabilities: Floats,
+    history: Sequence[dict[str, float]],
+) -> None:
+    """Draw every figure of an evaluation on the test split into a folder; all name their data and the model."""
+    title = f"{dataset.name} test split, {model}"
+    labels = dataset.test.labels.numpy()
+    with saved(folder / "loss_vs_epoch.png", (7, 4)) as figure:
+        loss_vs_epoch(figure, f"{trained_on} train split, {model}", history)
+    with saved(folder / "confusion_matrix.png", (7.5, 7)) as figure:
+        confusion_matrix(figure, title, report)
+    with saved(folder / "per_class_metrics.png", (7, 5)) as figure:
+        per_class_metrics(figure, title, report)
+    with saved(folder / "misclassified.png", (10, 7.5)) as figure:
+        misclassified(figure, title, dataset.test, probabilities, dataset.classes)
+    with saved(folder / "reliability_diagram.png", (7, 6)) as figure:
+        reliability_diagram(figure, title, probabilities, labels, report)
+    with saved(folder / "sample_digits.png", (7.5, 7.5)) as figure:
+        sample_digits(figure, dataset)
+
+
+@contextmanager
+def saved(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """Yield a figure of `size` inches in the project's style; afterwards write it whole to `path`."""
+    with style.context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, metadata={"Software": None})
+
+
+def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]]) -> None:
+    """Draw train and validation loss, and validation errors, against epochs."""
+    epochs = [int(record["epoch"]) for record in history]
+    last = history[-1]
+    axes = figure.subplots()
+    for key, name, color, marker in (
+        ("train_loss", "train (distorted images)", ORANGE, "s"),
+        ("val_loss", "validation", BLUE, "o"),
+    ):
+        losses = [record[key] for record in history]
+        axes.plot(epochs, losses, color=color, marker=marker, markersize=4, label=name)
+    axes.set_title(f"Validation loss ends at {last['val_loss']:.3f}, accuracy at {last['val_accuracy']:.2%}\n{title}")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean cross-entropy (nats)")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+
+
+def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
+    """Draw the counts: the diagonal quiet, zeros empty, errors coloured by how many there are."""
+    names = [score.name for score in report.classes]
+    counts = np.array(report.confusion_matrix)
+    errors = counts.astype(float)
+    np.fill_diagonal(errors, 0)
+    axes = figure.subplots()
+    axes.grid(visible=False)
+    shown = np.ma.masked_equal(errors, 0)
+    axes.imshow(shown, cmap="Oranges", norm=LogNorm(vmin=0.7, vmax=max(8.0, errors.max() * 4)))
+    for row, column in np.argwhere(counts):
+        right = row == column
+        axes.text(
+            column, row, f"{counts[row, column]:,}", ha="center", va="center",
+            color=GREY if right else "black", weight="normal" if right else "bold",
+        )  # fmt: skip
+    true, predicted = np.unravel_index(errors.argmax(), errors.shape)
+    worst = f"; most often {names[true]} read as {names[predicted]} ({int(errors.max())})" if errors.any() else ""
+    axes.set_title(f"{report.errors:,} errors in {report.count:,}{worst}\n{title}")
+    axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names)) < 4 else 60)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#e5e5e5")
+    axes.tick_params(which="both", length=0)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+
+
+def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
+    """Draw precision, recall and F1 of each class on an axis of distance from 1, so 0.99 and 0.999 differ."""
+    axes = figure.subplots()
+    scores = {
+        "precision": ([score.precision for score in report.classes], ORANGE, "s", -0.2),
+        "recall": ([score.recall for score in report.classes], BLUE, "o", 0.0),
+        "F1": ([score.f1 for score in report.classes], "black", "D", 0.2),
+    }
+    closest = 10 ** np.floor(-np.log10(max(score.support for score in report.classes)))  # stands for a perfect score
+    rows = np.arange(len(report.classes))
+    for name, (values, color, marker, shift) in scores.items():
+        distance = np.maximum(1 - np.array(values), closest)
+        axes.scatter(distance, rows + shift, color=color, marker=marker, s=34, label=name)
+    hardest = min(report.classes, key=lambda score: score.f1)
+    axes.set_title(f"Hardest class: {hardest.name} (F1 {hardest.f1:.4f})\n{title}")
+    axes.set_xscale("log")
+    farthest = max(20 * closest, 1.5 * max(1 - min(values) for values, *_ in scores.values()))
+    axes.set_xlim(farthest, closest / 1.4)
+    steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
+    axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(rows, [f"{score.name}  (n={score.support:,})" for score in report.classes])
+    axes.invert_yaxis()
+    axes.set_xlabel("score; each step to the right halves the distance from 1, or nearly")
+    axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+
+
+def misclassified(figure: Figure, title: str, split: Split, probabilities: Floats, classes: Sequence[str]) -> None:
+    """Show every error, or the 50 whose true class was given the least probability, worst first."""
+    labels = split.labels.numpy()
+    predicted = probabilities.argmax(axis=1)
+    of_true = probabilities[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(of_true[wrong], kind="stable")][:MOST_ERRORS_SHOWN]
+    which = f"All {len(wrong)} errors" if len(worst) == len(wrong) else f"The {len(worst)} worst of {len(wrong)} errors"
+    figure.suptitle(
+        f"{which}, the worst first: true > predicted, probability of the answer, index\n{title}", x=0.01, ha="left"
+    )
+    columns = 10
+    grid = figure.subplots(max(1, -(-len(worst) // columns)), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index in zip(grid.flat, worst, strict=False):
+        show_image(axes, split, int(index))
+        answer = predicted[index]
+        axes.set_title(
+            f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.0%}  #{index}",
+            fontsize=8, loc="center",
+        )  # fmt: skip
+
+
+def show_image(axes: Axes, split: Split, index: int) -> None:
+    """Show one image dark on light, as ink on paper."""
+    axes.imshow(split.images[index, 0].numpy(), cmap="Greys", vmin=0, vmax=255)
+    axes.axis("off")
+
+
+def reliability_diagram(figure: Figure, title: str, probabilities: Floats, labels: Ints, report: Report) -> None:
+    """Draw accuracy against confidence, and below it how many answers have that confidence."""
+    confidence, accuracy, count = reliability(probabilities, labels)
+    used = count > 0
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
+    bounds = [wilson_interval(round(a * n), int(n)) for a, n in zip(accuracy[used], count[used], strict=True)]
+    reach = np.abs(np.array(bounds) - accuracy[used, None]).T
+    upper.errorbar(
+        confidence[used], accuracy[used], yerr=reach,
+        color=BLUE, marker="o", linestyle="none", capsize=3, label="this model, with 95 % Wilson interval",
+    )  # fmt: skip
+    surer = float((confidence * count).sum() / count.sum()) - report.accuracy
+    verdict = "more" if surer > 0 else "less"
+    upper.set_title(
+        f"On average {abs(surer):.2%} {verdict} sure than right; calibration error "
+        f"{report.calibration_error:.2%}\n{title}"
+    )
+    upper.set_ylabel("accuracy")
+    upper.set_ylim(-0.02, 1.02)
+    upper.legend(loc="upper left")
+    bins = len(count)
+    lower.bar((np.arange(bins) + 0.5) / bins, count, width=0.9 / bins, color=BLUE)
+    lower.set_yscale("log")
+    lower.set_ylabel("answers")
+    lower.set_xlabel("probability of the answer")
+    lower.set_xlim(0, 1)
+
+
+def sample_digits(figure: Figure, dataset: Dataset, columns: int = 12) -> None:
+    """Show the first training images of each class, a class a row."""
+    figure.suptitle(f"The first {columns} training images of each class: {dataset.name}", x=0.01, ha="left")
+    grid = figure.subplots(len(dataset.classes), columns, squeeze=False)
+    labels = dataset.train.labels.numpy()
+    for label, row in enumerate(grid):
+        indices = np.flatnonzero(labels == label)[:columns]
+        for axes in row:
+            axes.axis("off")
+        for axes, index in zip(row, indices, strict=False):
+            show_image(axes, dataset.train, int(index))

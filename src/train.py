@@ -1,0 +1,313 @@
+"""The training loop: configuration, one step, one epoch, all epochs."""
+
+import csv
+import dataclasses
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+from tqdm import tqdm
+
+from mnist_cnn.augment import AugmentConfig, random_affine
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.data_loader import Dataset, Split, batches, pixel_statistics, split_off
+from mnist_cnn.device import Precision, pick_device, pick_dtype
+from mnist_cnn.errors import InputError
+from mnist_cnn.evaluate import MODELS, infer
+from mnist_cnn.files import whole_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
+
+    preset: Literal["default", "fast"] = "default"
+    """Recipe to start from; the other flags change it."""
+    dataset: str = "auto"
+    """mnist, fashion-mnist, digits (bundled) or a folder of IDX files; auto is mnist if it can be had, else digits."""
+    data_dir: Path | None = None
+    """Folder with the data, looked in before $MNIST_CNN_DATA and ./data; downloads go there."""
+    output_dir: Path = Path()
+    """Gets saved_models/ and images/."""
+    epochs: int = 10
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images in one step."""
+    learning_rate: float = 0.01
+    """Peak of the one-cycle schedule."""
+    weight_decay: float = 0.05
+    """AdamW's decay of the weights."""
+    label_smoothing: float = 0.1
+    """Share of the target spread evenly over all classes."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random distortions of the training images."""
+    val_size: float = 1 / 12
+    """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
+    seed: int = 0
+    """Fixes the validation split, the first weights, the order of images and their distortions."""
+    device: str = "auto"
+    """cpu, cuda, mps, xpu; auto takes an accelerator where there is one."""
+    precision: Precision = "auto"
+    """Of training's matrix work; auto is bfloat16 where the hardware has it, else float32."""
+    deterministic: bool = False
+    """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
+    resume: bool = False
+    """Go on from the newest checkpoint in the output folder."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, value, valid, expected in (
+            ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
+            ("batch-size", self.batch_size, self.batch_size >= 2, "2 or more"),
+            ("learning-rate", self.learning_rate, 0 < self.learning_rate < math.inf, "above 0"),
+            ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
+            ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
+            ("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295"),
+        ):
+            if not valid:
+                raise InputError(f"--{name} is {value}; it must be {expected}")
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what decides the result besides the data, as plain values: no paths, no device."""
+        elsewhere = {"dataset", "data_dir", "output_dir", "device", "resume"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and the recipe that trains it."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+
+PRESETS = {
+    "default": Preset(ModelConfig(), TrainConfig()),
+    "fast": Preset(
+        ModelConfig(stages=((16,), (32,), (64,))),
+        TrainConfig(
+            preset="fast",
+            epochs=2,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=0, shift=0.04, scale=0, shear=0),
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch; losses are mean cross-entropies in nats, the training one over distorted images."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model with what updates it."""
+
+    model: CNN
+    optimizer: AdamW
+    scheduler: LRScheduler
+    generator: torch.Generator
+    """CPU generator of the order of images and their distortions."""
+    dtype: torch.dtype
+    """Of the matrix work in a training step."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.mean.device
+
+
+def build_learner(model_config: ModelConfig, config: TrainConfig, images: int) -> Learner:
+    """Build a seeded model, AdamW and a one-cycle schedule (Smith 2018, arXiv 1708.07120) for `images` an epoch."""
+    device = pick_device(config.device)
+    torch.manual_seed(config.seed)
+    model = CNN(model_config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    steps = config.epochs * math.ceil(images / config.batch_size)
+    scheduler = OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+    generator = torch.Generator().manual_seed(config.seed)
+    return Learner(model, optimizer, scheduler, generator, pick_dtype(config.precision, device))
+
+
+def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Update the weights once.
+
+    Args:
+        learner: changed in place.
+        images: [N, 1, 28, 28], raw pixels 0..255, on the model's device.
+        labels: int64 [N].
+        label_smoothing: 0..1.
+
+    Returns:
+        The logits before the update, float32 [N, classes].
+    """
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=learner.dtype == torch.bfloat16):
+        logits: Tensor = learner.model(images).float()
+    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    learner.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    learner.optimizer.step()
+    learner.scheduler.step()
+    return logits.detach()
+
+
+def train_epoch(learner: Learner, train: Split, config: TrainConfig, title: str) -> float:
+    """Show every training image to the model once, in a new order; return the mean cross-entropy."""
+    learner.model.train()
+    loss = torch.zeros((), dtype=torch.float64)
+    seconds = 0.1 if sys.stderr.isatty() else 5.0  # a log needs fewer updates than a terminal
+    correct = seen = 0
+    with tqdm(total=len(train), desc=title, unit=" images", unit_scale=True, mininterval=seconds) as bar:
+        for batch in batches(train, config.batch_size, learner.generator):
+            images = random_affine(batch.images, config.augment, learner.generator)
+            logits = train_step(learner, images, batch.labels, config.label_smoothing)
+            loss += F.cross_entropy(logits, batch.labels, reduction="sum").cpu()
+            correct += int((logits.argmax(dim=1) == batch.labels).sum())
+            seen += len(batch)
+            bar.set_postfix(loss=f"{loss.item() / seen:.4f}", accuracy=f"{correct / seen:.2%}", refresh=False)
+            bar.update(len(batch))
+    return loss.item() / seen
+
+
+def validate(model: CNN, val: Split) -> tuple[float, float]:
+    """Return the mean cross-entropy and the accuracy on the validation split."""
+    logits = infer(model, val)
+    labels = val.labels.cpu()
+    correct = int((logits.argmax(dim=1) == labels).sum())
+    return F.cross_entropy(logits, labels).item(), correct / len(val)
+
+
+def fit(dataset: Dataset, config: TrainConfig) -> Checkpoint:
+    """Train on the dataset's train split less the validation images; the test split is not looked at.
+
+    After each epoch `saved_models/checkpoints/NAME_cnn_epoch_N.pth` and `saved_models/NAME_cnn_history.csv` are
+    written below `config.output_dir`.
+
+    Returns:
+        The last epoch's checkpoint, without training state.
+
+    Raises:
+        InputError: a setting does not fit the data or the machine, `resume` finds nothing to go on from,
+            or the loss stops being a number.
+        KeyboardInterrupt: Ctrl-C; its message says what is safe and how to go on.
+    """
+    make_deterministic(config.deterministic)
+    train, val = split_off(dataset.train, config.val_size, config.seed)
+    mean, std = pixel_statistics(train.images)
+    model_config = dataclasses.replace(PRESETS[config.preset].model, classes=len(dataset.classes), mean=mean, std=std)
+    learner = build_learner(model_config, config, len(train))
+    train, val = train.to(learner.device), val.to(learner.device)
+    models = config.output_dir / MODELS
+    history = restore(learner, newest_checkpoint(models, dataset.name), config) if config.resume else []
+    try:
+        for epoch in range(len(history) + 1, config.epochs + 1):
+            history.append(run_epoch(learner, train, val, config, epoch))
+            save_progress(models, snapshot(learner, dataset, config, history), epoch)
+    except KeyboardInterrupt:
+        kept = f"epoch {len(history)} is safe: go on with --resume" if history else "no epoch was finished"
+        raise KeyboardInterrupt(f"stopped in epoch {epoch} of {config.epochs}; {kept}") from None
+    return dataclasses.replace(snapshot(learner, dataset, config, history), training_state=None)
+
+
+def make_deterministic(deterministic: bool) -> None:
+    """Choose, for this process, whether operations may differ from run to run."""
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses without
+
+
+def run_epoch(learner: Learner, train: Split, val: Split, config: TrainConfig, epoch: int) -> EpochRecord:
+    """Train and validate once.
+
+    Raises:
+        InputError: the loss is not a number any more.
+    """
+    start = time.perf_counter()
+    train_loss = train_epoch(learner, train, config, f"epoch {epoch}/{config.epochs}")
+    if not math.isfinite(train_loss):
+        raise InputError(f"the loss is {train_loss} in epoch {epoch}; try a lower --learning-rate")
+    val_loss, val_accuracy = validate(learner.model, val)
+    learning_rate = float(learner.scheduler.get_last_lr()[0])
+    seconds = time.perf_counter() - start
+    tqdm.write(f"validation: loss {val_loss:.4f}, accuracy {val_accuracy:.2%} ({seconds:.1f} s)", file=sys.stderr)
+    return EpochRecord(epoch, train_loss, val_loss, val_accuracy, learning_rate, seconds)
+
+
+def snapshot(learner: Learner, dataset: Dataset, config: TrainConfig, history: list[EpochRecord]) -> Checkpoint:
+    """Gather what a checkpoint holds."""
+    return Checkpoint(
+        dataset=dataset.name,
+        classes=dataset.classes,
+        model_config=learner.model.config,
+        state_dict={name: tensor.cpu().contiguous() for name, tensor in learner.model.state_dict().items()},
+        train_config=config.recipe(),
+        history=[dataclasses.asdict(record) for record in history],
+        training_state={
+            "optimizer": learner.optimizer.state_dict(),
+            "scheduler": learner.scheduler.state_dict(),
+            "generator": learner.generator.get_state(),
+        },
+    )
+
+
+def save_progress(models: Path, checkpoint: Checkpoint, epoch: int) -> None:
+    """Write history and checkpoint; older checkpoints of the same name go once the new one is safe."""
+    name = f"{checkpoint.dataset}_cnn"
+    with whole_file(models / f"{name}_history.csv") as temporary, temporary.open("w", newline="") as file:
+        rows = csv.DictWriter(file, fieldnames=list(checkpoint.history[0]))
+        rows.writeheader()
+        rows.writerows(checkpoint.history)
+    path = models / "checkpoints" / f"{name}_epoch_{epoch}.pth"
+    save_checkpoint(checkpoint, path)
+    for older in path.parent.glob(f"{name}_epoch_*.pth"):
+        if older != path:
+            older.unlink()
+
+
+def newest_checkpoint(models: Path, dataset: str) -> Path:
+    """Find the checkpoint to go on from.
+
+    Raises:
+        InputError: there is none.
+    """
+    pattern = f"checkpoints/{dataset}_cnn_epoch_*.pth"
+    files = sorted(models.glob(pattern), key=lambda file: file.stat().st_mtime_ns)
+    if not files:
+        raise InputError(f"nothing to resume: no {models / pattern}; leave out --resume to start afresh")
+    return files[-1]
+
+
+def restore(learner: Learner, path: Path, config: TrainConfig) -> list[EpochRecord]:
+    """Put a checkpoint's state into a learner and return its history.
+
+    Raises:
+        InputError: the checkpoint is of another recipe.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.train_config != config.recipe() or checkpoint.training_state is None:
+        changed = [name for name, value in config.recipe().items() if checkpoint.train_config.get(name) != value]
+        raise InputError(f"{path} was trained with another {', '.join(changed)}; resume with the same flags")
+    learner.model.load_state_dict(checkpoint.state_dict)
+    learner.optimizer.load_state_dict(checkpoint.training_state["optimizer"])
+    learner.scheduler.load_state_dict(checkpoint.training_state["scheduler"])
+    learner.generator.set_state(checkpoint.training_state["generator"])
+    return [EpochRecord(**record) for record in checkpoint.history]
