@@ -14,7 +14,7 @@ test: .venv/installed-dev
 	mkdir -p .venv/typed && ln -sfn ../../src .venv/typed/mnist_cnn
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=.venv/typed $(BIN)/mypy -p mnist_cnn
+	$(BIN)/mypy -p mnist_cnn
 	$(BIN)/mypy tests scripts
 	$(BIN)/pytest
 

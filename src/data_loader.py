@@ -130,21 +130,21 @@ def read_unverified(path: Path) -> bytes:
 
 
 def parse_idx(content: bytes, where: str) -> npt.NDArray[np.uint8]:
-    """Parse the IDX format: 0, 0, 8 for uint8, the number of dimensions, big-endian uint32 sizes, values.
+    """Parse IDX: 0, 0, 8 for uint8, 1 dimension for labels or 3 for images, big-endian uint32 sizes, values.
 
     The format is described on the page that MNIST came from (LeCun, Cortes, Burges: The MNIST database).
 
     Raises:
         InputError: anything else, naming `where` it came from.
     """
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise InputError(f"{where} is not an IDX file of bytes (it starts with {content[:4]!r}); get it again")
+    if content[:4] not in (b"\0\0\x08\x01", b"\0\0\x08\x03"):
+        raise InputError(f"{where} is not an IDX file of labels or images (it starts {content[:4]!r}); get it again")
     sizes = np.frombuffer(content[4 : 4 + 4 * content[3]], dtype=np.uint8)
-    if content[3] == 0 or len(sizes) < 4 * content[3]:
+    if len(sizes) < 4 * content[3]:
         raise InputError(f"{where} ends inside its header; get it again")
     shape = [int(size) for size in sizes.view(">u4")]
     values = len(content) - 4 - len(sizes)
-    if values != math.prod(shape):
+    if values != math.prod(shape) or values == 0:
         raise InputError(f"{where} holds {values} values, its header says {shape}; get it again")
     return np.frombuffer(content, np.uint8, offset=4 + len(sizes)).reshape(shape)
 

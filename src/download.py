@@ -121,6 +121,7 @@ def download(file: str, source: Source, data_dir: Path) -> Path:
     folder = data_dir / source.folder / "raw"
     path = folder / f"{file}.gz"
     folder.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("WARNING")  # its progress bar says enough
     failures = []
     with FileLock(folder / ".lock"):
         if path.exists():  # another process had the lock and downloaded it

@@ -1,0 +1,72 @@
+"""Fixtures: the real data, and the program as a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mnist_cnn.data_loader import Dataset, load
+from mnist_cnn.download import MirrorError
+
+ROOT = Path(__file__).parent.parent
+CLOSED_PORT = "http://127.0.0.1:9"
+# A machine without a network: nothing but loopback can be reached.
+OFFLINE = {"HTTPS_PROXY": CLOSED_PORT, "HTTP_PROXY": CLOSED_PORT, "NO_PROXY": "127.0.0.1"}
+
+Program = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return this process's environment without the data's variables and without a network."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MNIST_CNN_")}
+    return kept | OFFLINE | {"PYTHONUTF8": "1"} | changes
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """Run a script of src/ in an empty folder, offline."""
+
+    def run(script: str, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", str(ROOT / "src" / script), *map(str, args)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(**env), capture_output=True, encoding="utf-8", timeout=280
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mnist_data() -> Path:
+    """Name the folder with the real MNIST files; skip where there is none, unless one was promised."""
+    folder = Path(os.environ.get("MNIST_CNN_DATA", ROOT / "data")).resolve()
+    if "MNIST_CNN_DATA" not in os.environ and not (folder / "MNIST").is_dir():
+        pytest.skip("MNIST is not on this machine; set MNIST_CNN_DATA to the folder that has it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist(mnist_data: Path) -> Dataset:
+    """Load the real MNIST."""
+    try:
+        return load("mnist", mnist_data)
+    except MirrorError as error:
+        pytest.fail(f"MNIST_CNN_DATA promised MNIST: {error}")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """Load the bundled digits, which are everywhere."""
+    return load("digits")
+
+
+def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Check what wrong input gets: exit code 2 and one clear line."""
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]

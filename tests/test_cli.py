@@ -1,0 +1,54 @@
+"""`mnist-cnn` offers every command, and every setting as a flag."""
+
+import dataclasses
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import assert_one_line_error, environment
+from mnist_cnn.augment import AugmentConfig
+from mnist_cnn.cli import COMMANDS
+from mnist_cnn.train import TrainConfig
+
+PROGRAM = Path(sys.executable).with_name("mnist-cnn")
+
+
+def mnist_cnn(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [str(PROGRAM), *args]
+    return subprocess.run(command, env=environment(), capture_output=True, encoding="utf-8", timeout=120)
+
+
+@pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
+def test_help_names_every_command(args: list[str]) -> None:
+    result = mnist_cnn(*args)
+    assert result.returncode == 0
+    assert all(f"  {command} " in result.stdout for command in COMMANDS)
+
+
+def test_version() -> None:
+    assert mnist_cnn("--version").stdout.strip() == importlib.metadata.version("mnist-cnn")
+
+
+def test_an_unknown_command_is_refused() -> None:
+    assert_one_line_error(mnist_cnn("trian"), "no command 'trian'; there are train, evaluate")
+
+
+def test_every_setting_is_a_flag_of_train() -> None:
+    text = mnist_cnn("train", "--help").stdout
+    for field in dataclasses.fields(TrainConfig):
+        flag = f"--{field.name.replace('_', '-')}"
+        assert flag in text or field.name == "augment"
+    for field in dataclasses.fields(AugmentConfig):
+        assert f"--augment.{field.name}" in text
+
+
+def test_a_preset_sets_the_defaults_of_the_other_flags() -> None:
+    assert "(default: 2)" in mnist_cnn("train", "--preset", "fast", "--help").stdout
+    assert "(default: 10)" in mnist_cnn("train", "--help").stdout
+
+
+def test_a_wrong_flag_names_the_command_to_ask() -> None:
+    assert_one_line_error(mnist_cnn("evaluate", "--foo"), "--foo", "mnist-cnn evaluate --help")

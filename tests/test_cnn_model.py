@@ -1,0 +1,64 @@
+"""The network takes raw pixels and is what its configuration says."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.errors import InputError
+
+RAW = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("stages", [((8,),), ((4, 8), (8,)), ((16, 32), (64, 64), (128,)), ((2,), (2,), (2,), (3, 5))])
+def test_logits_for_every_shape(stages: tuple[tuple[int, ...], ...]) -> None:
+    model = CNN(ModelConfig(stages=stages, classes=7)).eval()
+    assert model(RAW).shape == (3, 7)
+    assert model(RAW[:1]).shape == (1, 7)
+
+
+def test_bytes_and_floats_are_the_same_pixels() -> None:
+    model = CNN(ModelConfig()).eval()
+    assert torch.equal(model(RAW), model(RAW.float()))
+
+
+def test_normalisation_is_inside_the_model() -> None:
+    config = ModelConfig(stages=((4,),), mean=0.25, std=0.5)
+    model = CNN(config).eval()
+    seen = model.features[0](RAW.float() / 255 * 2 - 0.5)
+    features = model.features[1:](seen)
+    torch.testing.assert_close(model(RAW), model.classifier(features.flatten(1)))
+    assert {"mean", "std"} <= set(model.state_dict())
+
+
+def test_the_fold_is_a_strided_convolution_in_disguise() -> None:
+    torch.manual_seed(0)
+    model = CNN(ModelConfig(stages=((6,),))).eval()
+    convolution = model.features[1]
+    assert isinstance(convolution, torch.nn.Conv2d)
+    kernel = F.pixel_shuffle(convolution.weight, 2)  # [6, 1, 6, 6]
+    pixels = RAW.float()
+    torch.testing.assert_close(
+        convolution(model.features[0](pixels)), F.conv2d(pixels, kernel, stride=2, padding=2), rtol=1e-4, atol=1e-2
+    )
+
+
+def test_parameter_count_by_hand() -> None:
+    stages, channels, expected = ModelConfig().stages, 4, 0
+    for width in (width for stage in stages for width in stage):
+        expected += channels * width * 9 + 2 * width  # filters, batch norm's scale and shift
+        channels = width
+    expected += channels * 3 * 3 * 10 + 10
+    assert sum(p.numel() for p in CNN(ModelConfig()).parameters()) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"stages": ()}, {"stages": ((),)}, {"stages": ((8,),) * 5}, {"stages": ((0,),)}, {"classes": 0}, {"std": 0.0}],
+)
+def test_impossible_networks_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(change))):
+        dataclasses.replace(ModelConfig(), **change)

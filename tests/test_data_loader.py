@@ -1,0 +1,232 @@
+"""Data files against bytes written by hand, and the real ones."""
+
+import gzip
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mnist_cnn.data_loader import (
+    Dataset,
+    Split,
+    batches,
+    load,
+    load_folder,
+    pair,
+    parse_idx,
+    pixel_statistics,
+    split_off,
+)
+from mnist_cnn.download import FILES
+from mnist_cnn.errors import InputError
+
+LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])
+IMAGES = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255])
+
+
+def idx(array: np.ndarray) -> bytes:
+    """Write the IDX format independently of the program."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, 8, array.ndim]) + sizes + array.astype(np.uint8).tobytes()
+
+
+def write_dataset(folder: Path, train: int = 40, test: int = 10, classes: int = 4) -> Path:
+    """Write a small dataset of random images, two files packed and two not."""
+    generator = np.random.default_rng(0)
+    for file in FILES:
+        count = train if file.startswith("train") else test
+        shape = (count, 28, 28) if "images" in file else (count,)
+        array = generator.integers(0, 256, shape) if "images" in file else np.arange(count) % classes
+        content = idx(array)
+        if "labels" in file:
+            (folder / f"{file}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / file).write_bytes(content)
+    return folder
+
+
+def test_parse_bytes_written_by_hand() -> None:
+    assert parse_idx(LABELS, "labels").tolist() == [7, 2, 1]
+    assert parse_idx(IMAGES, "images").tolist() == [[[1, 2, 3]], [[4, 5, 255]]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0\0\x08",
+        b"<!DOCTYPE html>",
+        b"\0\0\x0d\x01\0\0\0\x01\0",
+        LABELS[:7],
+        LABELS[:-1],
+        LABELS + b"\0",
+        b"\0\0\x08\0",
+    ],
+)
+def test_what_is_not_idx_is_refused(content: bytes) -> None:
+    with pytest.raises(InputError, match="some file"):
+        parse_idx(content, "some file")
+
+
+@given(st.binary(max_size=200) | st.builds(lambda body: b"\0\0\x08" + body, st.binary(max_size=200)))
+@example(LABELS)
+@example(b"\0\0\x08\x03" + b"\xff" * 4 + b"\0" * 4 + b"\xff" * 4)
+@example(b"\0\0\x08\xff" + b"\0" * 1020)
+def test_any_bytes_are_an_array_or_the_clear_error(content: bytes) -> None:
+    try:
+        array = parse_idx(content, "some file")
+    except InputError as error:
+        assert str(error).startswith("some file")
+        assert "\n" not in str(error)
+    else:
+        assert content == idx(array)
+
+
+@given(st.binary(max_size=64), st.integers(0, 400))
+def test_mutated_files_of_a_folder_are_a_dataset_or_the_clear_error(noise: bytes, place: int) -> None:
+    content = bytearray(gzip.compress(idx(np.arange(10)), mtime=0))
+    content[place % len(content) : place % len(content) + len(noise)] = noise
+    with TemporaryDirectory() as name:
+        folder = write_dataset(Path(name))
+        (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(bytes(content))
+        try:
+            dataset = load_folder(folder)
+        except InputError as error:
+            assert "\n" not in str(error)
+        else:
+            assert len(dataset.test) == 10
+
+
+def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path) -> None:
+    dataset = load(str(write_dataset(tmp_path)))
+    assert (dataset.name, dataset.classes) == (tmp_path.name, ("0", "1", "2", "3"))
+    assert (len(dataset.train), len(dataset.test)) == (40, 10)
+    assert dataset.train.images.dtype == torch.uint8
+    assert dataset.train.images.shape == (40, 1, 28, 28)
+    assert dataset.test.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+
+def test_a_folder_cannot_pass_for_mnist(tmp_path: Path) -> None:
+    (tmp_path / "mnist").mkdir()
+    assert load(str(write_dataset(tmp_path / "mnist"))).name == "mnist-folder"
+
+
+def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    (tmp_path / FILES[0]).unlink()
+    with pytest.raises(InputError, match=f"lacks {FILES[0]}"):
+        load(str(tmp_path))
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(InputError, match="no dataset 'mnits': use auto, mnist"):
+        load("mnits")
+
+
+@pytest.mark.parametrize("cut", [0, 5, -1])
+def test_a_cut_gzip_file_is_refused(tmp_path: Path, cut: int) -> None:
+    path = write_dataset(tmp_path) / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match="train-labels"):
+        load(str(tmp_path))
+
+
+def test_a_gzip_bomb_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnist_cnn.data_loader.LARGEST_FILE", 1 << 20)
+    path = write_dataset(tmp_path) / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 22)))
+    with pytest.raises(InputError, match="more than 1048576 bytes"):
+        load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros((3, 28, 28)), np.zeros(4), "3 images but 4 labels"),
+        (np.zeros((0, 28, 28)), np.zeros(0), "0 images but 0 labels"),
+        (np.zeros((3, 8, 8)), np.zeros(3), r"shape \[3, 8, 8\], expected \[N, 28, 28\]"),
+        (np.zeros((3, 28)), np.zeros(3), r"shape \[3, 28\]"),
+        (np.zeros((2, 28, 28)), np.array([3, 10]), r"label 10, expected 0\.\.9"),
+        (np.zeros((2, 28, 28)), np.zeros((2, 1)), "2 images but 2 labels"),
+    ],
+)
+def test_files_that_disagree_are_refused(images: np.ndarray, labels: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pair(images.astype(np.uint8), labels.astype(np.uint8), 10, "it")
+
+
+def test_split_is_disjoint_seeded_and_balanced(digits: Dataset) -> None:
+    numbered = Split(torch.arange(len(digits.train)), digits.train.labels)
+    rest, cut = split_off(numbered, 200, seed=3)
+    assert sorted([*rest.images.tolist(), *cut.images.tolist()]) == list(range(len(numbered)))
+    assert len(cut) == 200
+    assert torch.equal(cut.images, split_off(numbered, 200, seed=3)[1].images)
+    assert not torch.equal(cut.images, split_off(numbered, 200, seed=4)[1].images)
+    shares = torch.bincount(numbered.labels) * 200 / len(numbered)
+    assert (torch.bincount(cut.labels) - shares).abs().max() <= 1
+
+
+def test_split_by_share(digits: Dataset) -> None:
+    assert len(split_off(digits.train, 0.25, seed=0)[1]) == -(-len(digits.train) // 4)
+
+
+@pytest.mark.parametrize("size", [5, 1437, 1435, 10000])
+def test_impossible_split_is_refused(digits: Dataset, size: int) -> None:
+    with pytest.raises(InputError, match="--val-size"):
+        split_off(digits.train, size, seed=0)
+
+
+def test_batches_hold_every_image_once() -> None:
+    numbered = Split(torch.arange(100), torch.arange(100))
+    in_order = list(batches(numbered, 32))
+    assert [len(batch) for batch in in_order] == [32, 32, 32, 4]
+    assert torch.cat([batch.images for batch in in_order]).tolist() == list(range(100))
+    shuffled = torch.cat([batch.images for batch in batches(numbered, 32, torch.Generator().manual_seed(1))])
+    assert sorted(shuffled.tolist()) == list(range(100))
+    assert shuffled.tolist() != list(range(100))
+
+
+def test_the_order_is_drawn_on_the_cpu_whatever_the_device() -> None:
+    accelerator = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    numbered = Split(torch.arange(100), torch.arange(100)).to(accelerator)
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(5))
+    shuffled = list(batches(numbered, 32, torch.Generator().manual_seed(5)))
+    assert torch.cat([batch.labels for batch in shuffled]).tolist() == order.tolist()
+    assert shuffled[0].images.device.type == accelerator.type
+
+
+def test_pixel_statistics_agree_with_torch(digits: Dataset) -> None:
+    pixels = digits.train.images.double() / 255
+    assert pixel_statistics(digits.train.images) == pytest.approx(
+        (pixels.mean().item(), pixels.std(correction=0).item())
+    )
+
+
+def test_bundled_digits(digits: Dataset) -> None:
+    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert digits.train.images.shape == (1437, 1, 28, 28)
+    margin = digits.train.images.clone()
+    margin[:, :, 4:24, 4:24] = 0
+    assert margin.max() == 0
+    assert digits.train.images.max() == 255
+    assert torch.equal(load("digits").test.images, digits.test.images)
+
+
+def test_real_mnist(mnist: Dataset) -> None:
+    assert (len(mnist.train), len(mnist.test)) == (60_000, 10_000)
+    assert mnist.train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert torch.bincount(mnist.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    mean, std = pixel_statistics(mnist.train.images)
+    assert (round(mean, 4), round(std, 4)) == (0.1307, 0.3081)
+
+
+def test_real_fashion_mnist(mnist_data: Path) -> None:
+    if not (mnist_data / "FashionMNIST").is_dir():
+        pytest.skip("Fashion-MNIST is not on this machine")
+    dataset = load("fashion-mnist", mnist_data)
+    assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
+    assert dataset.classes[dataset.train.labels[0]] == "Ankle boot"

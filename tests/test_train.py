@@ -1,0 +1,138 @@
+"""Training learns, repeats itself, goes on where it stopped, and looks at nothing it should not."""
+
+import csv
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+import torch
+
+from mnist_cnn.augment import AugmentConfig
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.cnn_model import ModelConfig
+from mnist_cnn.data_loader import Dataset, Split
+from mnist_cnn.errors import InputError
+from mnist_cnn.evaluate import infer
+from mnist_cnn.train import PRESETS, EpochRecord, TrainConfig, build_learner, fit, train_step
+
+
+def config(folder: Path, **changes: Any) -> TrainConfig:
+    settings = TrainConfig(preset="fast", epochs=2, batch_size=128, output_dir=folder, device="cpu", deterministic=True)
+    return dataclasses.replace(settings, **changes)
+
+
+def assert_same_weights(first: Checkpoint, second: Checkpoint) -> None:
+    torch.testing.assert_close(first.state_dict, second.state_dict, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"epochs": 0}, {"epochs": -3}, {"batch_size": 1}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}),
+        *({"weight_decay": -0.1}, {"label_smoothing": 1.0}, {"val_size": 0}, {"val_size": -5}, {"seed": -1}),
+    ],
+)
+def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
+    flag = next(iter(change)).replace("_", "-")
+    with pytest.raises(InputError, match=re.escape(f"--{flag} is {next(iter(change.values()))}; it must be")):
+        TrainConfig(**change)
+
+
+def test_every_preset_can_be_named() -> None:
+    assert set(get_args(get_type_hints(TrainConfig)["preset"])) == set(PRESETS)
+    assert all(preset.train.preset == name for name, preset in PRESETS.items())
+    assert PRESETS["default"].train == TrainConfig()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_on_one_batch_lowers_its_loss(digits: Dataset, precision: Any) -> None:
+    settings = TrainConfig(precision=precision, device="cpu", epochs=1, batch_size=64, learning_rate=0.003)
+    learner = build_learner(ModelConfig(stages=((8,), (16,))), settings, images=64 * 30)
+    batch = digits.train[torch.arange(64)]
+    loss = [
+        torch.nn.functional.cross_entropy(train_step(learner, batch.images, batch.labels, 0.0), batch.labels).item()
+        for _ in range(30)
+    ]
+    assert loss[-1] < loss[0] / 4
+
+
+def test_label_smoothing_is_in_the_gradient_and_not_in_the_history(tmp_path: Path, digits: Dataset) -> None:
+    plain = fit(digits, config(tmp_path / "plain", label_smoothing=0.0))
+    smooth = fit(digits, config(tmp_path / "smooth", label_smoothing=0.2))
+    assert not torch.equal(plain.state_dict["classifier.weight"], smooth.state_dict["classifier.weight"])
+    sure = [infer(c.build_model(), digits.test).softmax(1).max(1).values.mean() for c in (plain, smooth)]
+    assert sure[1] < sure[0]
+
+
+def test_one_seed_gives_bit_identical_weights(tmp_path: Path, digits: Dataset) -> None:
+    first = fit(digits, config(tmp_path / "a"))
+    assert_same_weights(first, fit(digits, config(tmp_path / "b")))
+    other = fit(digits, config(tmp_path / "c", seed=1))
+    assert not torch.equal(first.state_dict["classifier.weight"], other.state_dict["classifier.weight"])
+
+
+def test_the_test_split_is_sealed(tmp_path: Path, digits: Dataset) -> None:
+    class Sealed(Split):
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError(f"training looked at {name} of the test split")
+
+    sealed = dataclasses.replace(digits, test=Sealed(digits.test.images, digits.test.labels))
+    assert_same_weights(fit(sealed, config(tmp_path / "a")), fit(digits, config(tmp_path / "b")))
+
+
+def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset) -> None:
+    checkpoint = fit(digits, config(tmp_path))
+    models = tmp_path / "saved_models"
+    assert [row["epoch"] for row in checkpoint.history] == [1, 2]
+    assert set(checkpoint.history[0]) == {field.name for field in dataclasses.fields(EpochRecord)}
+    with (models / "digits_cnn_history.csv").open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert rows == checkpoint.history
+    assert load_checkpoint(models / "checkpoints" / "digits_cnn_epoch_2.pth").history == checkpoint.history
+    losses = [row["val_loss"] for row in checkpoint.history]
+    assert losses[1] < losses[0] or checkpoint.history[1]["val_accuracy"] > checkpoint.history[0]["val_accuracy"]
+
+
+def test_only_the_last_checkpoint_is_kept_and_it_can_be_resumed(tmp_path: Path, digits: Dataset) -> None:
+    final = fit(digits, config(tmp_path))
+    files = list((tmp_path / "saved_models" / "checkpoints").iterdir())
+    assert [file.name for file in files] == ["digits_cnn_epoch_2.pth"]
+    assert load_checkpoint(files[0]).training_state is not None
+    assert final.training_state is None
+    assert_same_weights(final, load_checkpoint(files[0]))
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path: Path, digits: Dataset) -> None:
+    finished = fit(digits, config(tmp_path))
+    resumed = fit(digits, config(tmp_path, resume=True))
+    assert_same_weights(finished, resumed)
+    assert resumed.history == finished.history
+
+
+def test_resuming_with_another_recipe_names_what_differs(tmp_path: Path, digits: Dataset) -> None:
+    fit(digits, config(tmp_path))
+    changed = config(tmp_path, resume=True, learning_rate=0.02, augment=AugmentConfig(shift=0.3))
+    with pytest.raises(InputError, match=r"epoch_2.pth was trained with another learning_rate, augment"):
+        fit(digits, changed)
+
+
+def test_nothing_to_resume_is_said(tmp_path: Path, digits: Dataset) -> None:
+    with pytest.raises(InputError, match=r"nothing to resume: no .*digits_cnn_epoch_"):
+        fit(digits, config(tmp_path, resume=True))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path, digits: Dataset) -> None:
+    fit(digits, config(tmp_path))
+    kept = tmp_path / "saved_models" / "checkpoints" / "digits_cnn_epoch_2.pth"
+    before = kept.read_bytes()
+    with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch 1; try a lower --learning-rate"):
+        fit(digits, config(tmp_path, learning_rate=1e30, precision="float32"))
+    assert kept.read_bytes() == before
+
+
+def test_fast_preset_on_real_mnist(tmp_path: Path, mnist: Dataset) -> None:
+    checkpoint = fit(mnist, dataclasses.replace(PRESETS["fast"].train, output_dir=tmp_path, epochs=1))
+    assert checkpoint.history[-1]["val_accuracy"] > 0.98
+    assert (round(checkpoint.model_config.mean, 3), round(checkpoint.model_config.std, 3)) == (0.131, 0.308)
