@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class Checkpoint:
         state_dict: its weights and buffers.
         train_config: the recipe, as plain values.
         history: one dict of plain values per finished epoch.
+        temperature: what logits are divided by so that probabilities are calibrated; above 0.
         training_state: optimizer, scheduler and random state, for going on; None in a final model.
     """
 
@@ -36,6 +38,7 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     train_config: dict[str, Any]
     history: list[dict[str, Any]]
+    temperature: float = 1.0
     training_state: dict[str, Any] | None = None
 
     def build_model(self) -> CNN:
@@ -84,6 +87,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         checkpoint.build_model()
         if len(checkpoint.classes) != checkpoint.model_config.classes:
             raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
+        if not 0 < checkpoint.temperature < math.inf:
+            raise ValueError(f"temperature is {checkpoint.temperature}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a model of this program ({str(error)[:300]}); {advice}") from None
     return checkpoint

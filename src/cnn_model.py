@@ -32,6 +32,23 @@ class ModelConfig:
             raise InputError(f"std is {self.std}; it must be above 0")
 
 
+class Normalize(nn.Module):
+    """Turn raw pixels 0..255 into numbers of mean 0 and standard deviation 1, given the training set's statistics."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float, std: float) -> None:
+        """Keep mean and standard deviation, as shares of 255, beside the weights."""
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 or float images of any shape to float32."""
+        return (images.float() / 255 - self.mean) / self.std
+
+
 class CNN(nn.Module):
     """A plain convolutional network for 28x28 grey images.
 
@@ -39,15 +56,11 @@ class CNN(nn.Module):
     convolutions work on 14x14 positions instead of 28x28, a quarter of the operations.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: ModelConfig) -> None:
         """Build the layers, with random weights from torch's global generator."""
         super().__init__()
         self.config = config
-        self.register_buffer("mean", torch.tensor(config.mean))
-        self.register_buffer("std", torch.tensor(config.std))
+        self.normalize = Normalize(config.mean, config.std)
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
         channels, side = 4, 14
         for number, stage in enumerate(config.stages, start=1):
@@ -69,8 +82,7 @@ class CNN(nn.Module):
         Returns:
             float [N, classes].
         """
-        normalized = (images.float() / 255 - self.mean) / self.std
-        features = self.features(normalized)  # [N, C, side, side]
+        features = self.features(self.normalize(images))  # [N, C, side, side]
         logits: Tensor = self.classifier(features.flatten(1))
         return logits
 

@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnist_cnn import plots
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
-from mnist_cnn.cnn_model import CNN
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, batches, load
 from mnist_cnn.device import pick_device
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable, whole_file
-from mnist_cnn.metrics import Floats, Report, as_text, score
+from mnist_cnn.metrics import Floats, Report, as_text, score, softmax
 
 MODELS = Path("saved_models")
 IMAGES = Path("images")
 
 
 @torch.inference_mode()
-def infer(model: CNN, split: Split, batch_size: int = 1000) -> Tensor:
+def infer(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
     """Compute the logits of every image in float32, in order, on the model's device.
 
     The model is in eval mode meanwhile and in its former mode afterwards.
@@ -40,13 +39,15 @@ def infer(model: CNN, split: Split, batch_size: int = 1000) -> Tensor:
     return torch.cat(logits)
 
 
-def evaluate(model: CNN, split: Split, classes: tuple[str, ...]) -> tuple[Report, Floats]:
-    """Score a model on every image of a split.
+def evaluate(
+    model: nn.Module, split: Split, classes: tuple[str, ...], temperature: float = 1.0
+) -> tuple[Report, Floats]:
+    """Score a model, its logits divided by `temperature`, on every image of a split.
 
     Returns:
         The report, and the probabilities, float64 [N, classes].
     """
-    probabilities = infer(model, split).double().softmax(dim=1).numpy()
+    probabilities = softmax(infer(model, split).double().numpy(), temperature)
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)
     return report, probabilities
@@ -71,7 +72,7 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
             "name a matching dataset with --dataset"
         )
     model = checkpoint.build_model().to(pick_device(device))
-    report, probabilities = evaluate(model, dataset.test, dataset.classes)
+    report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
     pairing = dataset.name if dataset.name == checkpoint.dataset else f"{checkpoint.dataset}_on_{dataset.name}"
     print(as_text(report, f"{dataset.name} test split, {file.name}"))
 
@@ -90,6 +91,7 @@ def write_report(report: Report, checkpoint: Checkpoint, file: Path, dataset: st
         "trained_on": checkpoint.dataset,
         "evaluated_on": f"{dataset} test split",
         "parameters": sum(p.numel() for p in checkpoint.build_model().parameters()),
+        "temperature": checkpoint.temperature,
         "train_config": checkpoint.train_config,
         "history": checkpoint.history,
     }

@@ -143,7 +143,9 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
         f"{which}, the worst first: true > predicted, probability of the answer, index\n{title}", x=0.01, ha="left"
     )
     columns = 10
-    grid = figure.subplots(max(1, -(-len(worst) // columns)), columns, squeeze=False)
+    rows = max(1, -(-len(worst) // columns))
+    figure.set_size_inches(10, 0.8 + 1.25 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, index in zip(grid.flat, worst, strict=False):
@@ -181,7 +183,7 @@ def reliability_diagram(figure: Figure, title: str, probabilities: Floats, label
     )
     upper.set_ylabel("accuracy")
     upper.set_ylim(-0.02, 1.02)
-    upper.legend(loc="upper left")
+    upper.legend(loc="lower right")
     bins = len(count)
     lower.bar((np.arange(bins) + 0.5) / bins, count, width=0.9 / bins, color=BLUE)
     lower.set_yscale("log")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
@@ -25,6 +25,7 @@ from mnist_cnn.device import Precision, pick_device, pick_dtype
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, infer
 from mnist_cnn.files import whole_file
+from mnist_cnn.metrics import fit_temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class TrainConfig:
     """Peak of the one-cycle schedule."""
     weight_decay: float = 0.05
     """AdamW's decay of the weights."""
-    label_smoothing: float = 0.1
+    label_smoothing: float = 0.05
     """Share of the target spread evenly over all classes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random distortions of the training images."""
@@ -122,7 +123,7 @@ class EpochRecord:
 class Learner:
     """A model with what updates it."""
 
-    model: CNN
+    model: nn.Module
     optimizer: AdamW
     scheduler: LRScheduler
     generator: torch.Generator
@@ -133,14 +134,13 @@ class Learner:
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return self.model.mean.device
+        return next(self.model.parameters()).device
 
 
-def build_learner(model_config: ModelConfig, config: TrainConfig, images: int) -> Learner:
-    """Build a seeded model, AdamW and a one-cycle schedule (Smith 2018, arXiv 1708.07120) for `images` an epoch."""
+def build_learner(model: nn.Module, config: TrainConfig, images: int) -> Learner:
+    """Give a model AdamW and a one-cycle schedule (Smith 2018, arXiv 1708.07120) for `images` an epoch."""
     device = pick_device(config.device)
-    torch.manual_seed(config.seed)
-    model = CNN(model_config).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     steps = config.epochs * math.ceil(images / config.batch_size)
     scheduler = OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
@@ -188,7 +188,7 @@ def train_epoch(learner: Learner, train: Split, config: TrainConfig, title: str)
     return loss.item() / seen
 
 
-def validate(model: CNN, val: Split) -> tuple[float, float]:
+def validate(model: nn.Module, val: Split) -> tuple[float, float]:
     """Return the mean cross-entropy and the accuracy on the validation split."""
     logits = infer(model, val)
     labels = val.labels.cpu()
@@ -203,7 +203,7 @@ def fit(dataset: Dataset, config: TrainConfig) -> Checkpoint:
     written below `config.output_dir`.
 
     Returns:
-        The last epoch's checkpoint, without training state.
+        The last epoch's checkpoint, without training state, with a temperature fitted on the validation split.
 
     Raises:
         InputError: a setting does not fit the data or the machine, `resume` finds nothing to go on from,
@@ -214,18 +214,22 @@ def fit(dataset: Dataset, config: TrainConfig) -> Checkpoint:
     train, val = split_off(dataset.train, config.val_size, config.seed)
     mean, std = pixel_statistics(train.images)
     model_config = dataclasses.replace(PRESETS[config.preset].model, classes=len(dataset.classes), mean=mean, std=std)
-    learner = build_learner(model_config, config, len(train))
+    torch.manual_seed(config.seed)
+    learner = build_learner(CNN(model_config), config, len(train))
     train, val = train.to(learner.device), val.to(learner.device)
     models = config.output_dir / MODELS
     history = restore(learner, newest_checkpoint(models, dataset.name), config) if config.resume else []
     try:
         for epoch in range(len(history) + 1, config.epochs + 1):
             history.append(run_epoch(learner, train, val, config, epoch))
-            save_progress(models, snapshot(learner, dataset, config, history), epoch)
+            save_progress(models, snapshot(learner, model_config, dataset, config, history), epoch)
     except KeyboardInterrupt:
         kept = f"epoch {len(history)} is safe: go on with --resume" if history else "no epoch was finished"
         raise KeyboardInterrupt(f"stopped in epoch {epoch} of {config.epochs}; {kept}") from None
-    return dataclasses.replace(snapshot(learner, dataset, config, history), training_state=None)
+    temperature = fit_temperature(infer(learner.model, val).double().numpy(), val.labels.cpu().numpy())
+    return dataclasses.replace(
+        snapshot(learner, model_config, dataset, config, history), temperature=temperature, training_state=None
+    )
 
 
 def make_deterministic(deterministic: bool) -> None:
@@ -252,12 +256,14 @@ def run_epoch(learner: Learner, train: Split, val: Split, config: TrainConfig, e
     return EpochRecord(epoch, train_loss, val_loss, val_accuracy, learning_rate, seconds)
 
 
-def snapshot(learner: Learner, dataset: Dataset, config: TrainConfig, history: list[EpochRecord]) -> Checkpoint:
+def snapshot(
+    learner: Learner, model_config: ModelConfig, dataset: Dataset, config: TrainConfig, history: list[EpochRecord]
+) -> Checkpoint:
     """Gather what a checkpoint holds."""
     return Checkpoint(
         dataset=dataset.name,
         classes=dataset.classes,
-        model_config=learner.model.config,
+        model_config=model_config,
         state_dict={name: tensor.cpu().contiguous() for name, tensor in learner.model.state_dict().items()},
         train_config=config.recipe(),
         history=[dataclasses.asdict(record) for record in history],

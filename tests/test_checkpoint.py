@@ -25,6 +25,7 @@ def make_checkpoint() -> Checkpoint:
         state_dict=model.state_dict(),
         train_config={"epochs": 2, "augment": {"shift": 0.1}},
         history=[{"epoch": 1, "val_loss": 0.5}],
+        temperature=0.7,
         training_state={"generator": torch.Generator().get_state()},
     )
 
@@ -122,6 +123,7 @@ def test_another_format_is_refused(tmp_path: Path, content: Any) -> None:
         {"model_config": ModelConfig(stages=((4,),))},
         {"classes": ("a", "b")},
         {"state_dict": {}},
+        {"temperature": 0.0},
     ],
 )
 def test_other_shapes_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:

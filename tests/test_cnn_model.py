@@ -31,7 +31,7 @@ def test_normalisation_is_inside_the_model() -> None:
     seen = model.features[0](RAW.float() / 255 * 2 - 0.5)
     features = model.features[1:](seen)
     torch.testing.assert_close(model(RAW), model.classifier(features.flatten(1)))
-    assert {"mean", "std"} <= set(model.state_dict())
+    assert {"normalize.mean", "normalize.std"} <= set(model.state_dict())
 
 
 def test_the_fold_is_a_strided_convolution_in_disguise() -> None:

@@ -56,7 +56,7 @@ def test_every_image_counts_once(model: CNN, digits: Dataset) -> None:
 def test_the_shipped_model_is_what_its_report_says(mnist: Dataset) -> None:
     checkpoint = load_checkpoint(ROOT / "saved_models" / "mnist_cnn_final.pth")
     shipped = json.loads((ROOT / "saved_models" / "mnist_cnn_final.json").read_text(encoding="utf-8"))
-    report, _ = evaluate(checkpoint.build_model(), mnist.test, mnist.classes)
+    report, _ = evaluate(checkpoint.build_model(), mnist.test, mnist.classes, checkpoint.temperature)
     assert report.count == shipped["count"] == 10_000
     assert report.confusion_matrix == shipped["confusion_matrix"]
     assert report.loss == pytest.approx(shipped["loss"], rel=1e-3)

@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import classification_report, confusion_matrix, log_loss
 
-from mnist_cnn.metrics import Floats, Ints, as_text, calibration_error, reliability, score, wilson_interval
+from mnist_cnn.metrics import (
+    Floats,
+    Ints,
+    as_text,
+    calibration_error,
+    fit_temperature,
+    reliability,
+    score,
+    softmax,
+    wilson_interval,
+)
 
 NAMES = ("zero", "one", "two")
 
@@ -70,6 +81,20 @@ def test_wilson_interval_by_formula() -> None:
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
     assert wilson_interval(successes, trials) == pytest.approx((centre - half, centre + half))
+
+
+def test_softmax_agrees_with_torch_and_survives_large_logits() -> None:
+    logits = np.random.default_rng(0).normal(scale=300, size=(20, 5))
+    expected = torch.from_numpy(logits / 2.5).softmax(dim=1).numpy()
+    np.testing.assert_allclose(softmax(logits, 2.5), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_fitted_temperature_recovers_the_one_that_made_the_labels(temperature: float) -> None:
+    generator = np.random.default_rng(0)
+    logits = generator.normal(scale=3, size=(20_000, 4))
+    labels = np.array([generator.choice(4, p=row) for row in softmax(logits, temperature)])
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.05)
 
 
 def test_text_shows_every_number_a_person_asks_for() -> None:

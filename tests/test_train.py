@@ -11,7 +11,7 @@ import torch
 
 from mnist_cnn.augment import AugmentConfig
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
-from mnist_cnn.cnn_model import ModelConfig
+from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import infer
@@ -49,7 +49,7 @@ def test_every_preset_can_be_named() -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_step_on_one_batch_lowers_its_loss(digits: Dataset, precision: Any) -> None:
     settings = TrainConfig(precision=precision, device="cpu", epochs=1, batch_size=64, learning_rate=0.003)
-    learner = build_learner(ModelConfig(stages=((8,), (16,))), settings, images=64 * 30)
+    learner = build_learner(CNN(ModelConfig(stages=((8,), (16,)))), settings, images=64 * 30)
     batch = digits.train[torch.arange(64)]
     loss = [
         torch.nn.functional.cross_entropy(train_step(learner, batch.images, batch.labels, 0.0), batch.labels).item()

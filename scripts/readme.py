@@ -1,0 +1,74 @@
+"""Write what was measured into README.md and MODEL_CARD.md, between their markers."""
+
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+from mnist_cnn.metrics import ClassScore, Report, as_text
+
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "MODEL_CARD.md")
+
+
+def read_report(path: Path) -> tuple[dict[str, Any], Report]:
+    """Read a report's JSON: what it is about, and the report itself."""
+    about = json.loads(path.read_text(encoding="utf-8"))
+    fields = {name: about[name] for name in Report.__dataclass_fields__}
+    fields["classes"] = [ClassScore(**row) for row in fields["classes"]]
+    return about, Report(**fields)
+
+
+def headline() -> str:
+    """Say what the default command reaches, over seeds."""
+    lines = (ROOT / "benchmarks" / "default_seeds.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    accuracy = [100 * row["accuracy"] for row in rows]
+    seconds = [row["seconds"] for row in rows]
+    return (
+        f"`python src/main.py` reaches **{statistics.mean(accuracy):.2f} ± {statistics.stdev(accuracy):.2f} %** test "
+        f"accuracy (mean ± standard deviation, n = {len(rows)} seeds, {min(accuracy):.2f} to {max(accuracy):.2f}) in "
+        f"{statistics.median(seconds):.0f} s of training (median, {min(seconds):.0f} to {max(seconds):.0f}) on "
+        f"{rows[0]['hardware']}."
+    )
+
+
+def table(about: dict[str, Any], report: Report) -> str:
+    """Lay out the shipped model's result, a class a row."""
+    low, high = report.interval
+    rows = [f"| {s.name} | {s.precision:.4f} | {s.recall:.4f} | {s.f1:.4f} | {s.support:,} |" for s in report.classes]
+    summary = (
+        f"The shipped model, seed {about['train_config']['seed']}: **{report.accuracy:.2%}** on the "
+        f"{about['evaluated_on']} ({report.errors} errors in {report.count:,}; 95 % Wilson interval {low:.2%} to "
+        f"{high:.2%}), loss {report.loss:.4f}, expected calibration error {report.calibration_error:.2%}, "
+        f"{about['parameters']:,} parameters."
+    )
+    head = ["| digit | precision | recall | F1 | images |", "|---|---|---|---|---|"]
+    return "\n".join([summary, "", *head, *rows])
+
+
+def fill(page: str, sections: dict[str, str]) -> str:
+    """Replace what stands between `<!-- name -->` and `<!-- /name -->`."""
+    for name, text in sections.items():
+        between = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        page = between.sub(lambda marker, text=text: f"{marker[1]}{text}\n{marker[2]}", page)  # type: ignore[misc]
+    return page
+
+
+def filled_pages() -> dict[Path, str]:
+    """Return what each page should say."""
+    about, report = read_report(ROOT / "saved_models" / "mnist_cnn_final.json")
+    terminal = as_text(report, f"{about['evaluated_on']}, {about['model']}")
+    sections = {
+        "headline": headline(),
+        "output": f"```text\n{terminal}\n```",
+        "results": f"{headline()}\n\n{table(about, report)}",
+    }
+    paths = [ROOT / page for page in PAGES]
+    return {path: fill(path.read_text(encoding="utf-8"), sections) for path in paths}
+
+
+if __name__ == "__main__":
+    for path, text in filled_pages().items():
+        path.write_text(text, encoding="utf-8")

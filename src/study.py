@@ -1,0 +1,144 @@
+"""One recipe, many seeds: a row per seed, and the mean that may be published."""
+
+import dataclasses
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.data_loader import Dataset, load
+from mnist_cnn.device import pick_device, pick_dtype
+from mnist_cnn.errors import InputError
+from mnist_cnn.evaluate import evaluate
+from mnist_cnn.files import check_writable, whole_file
+from mnist_cnn.train import PRESETS, TrainConfig, fit
+
+Row = dict[str, Any]
+
+
+def run_seed(dataset: Dataset, config: TrainConfig) -> Row:
+    """Train one seed and score it once on the test split."""
+    with TemporaryDirectory() as folder:
+        checkpoint = fit(dataset, dataclasses.replace(config, output_dir=Path(folder)))
+    model = checkpoint.build_model().to(pick_device(config.device))
+    report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != dataset.test.labels.numpy())
+    return {
+        "dataset": dataset.name,
+        "recipe": config.recipe(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "accuracy": report.accuracy,
+        "loss": report.loss,
+        "calibration_error": report.calibration_error,
+        "val_accuracy": checkpoint.history[-1]["val_accuracy"],
+        "seconds": sum(epoch["seconds"] for epoch in checkpoint.history),
+        "misclassified": wrong.tolist(),
+        **surroundings(config),
+    }
+
+
+def surroundings(config: TrainConfig) -> Row:
+    """Say what a row was measured with."""
+    device = pick_device(config.device)
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        hardware = f"{torch.get_num_threads()} cores of {torch.cpu.get_capabilities().get('cpu_name', device.type)}"
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "hardware": hardware,
+        "precision": str(pick_dtype(config.precision, device)).removeprefix("torch."),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "commit": commit.stdout.strip() or None,
+    }
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of an earlier study, none if there was none.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [row for row in rows if row["dataset"] and row["recipe"]]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} does not hold the rows of a study; name another with --output") from None
+
+
+def write_rows(rows: list[Row], path: Path) -> None:
+    """Write all rows, one JSON object a line."""
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def summary(rows: list[Row]) -> str:
+    """Say mean, spread and time of some rows."""
+    accuracy = [100 * row["accuracy"] for row in rows]
+    seconds = [row["seconds"] for row in rows]
+    spread = f" +- {statistics.stdev(accuracy):.3f}" if len(rows) > 1 else ""
+    return (
+        f"{rows[0]['recipe']['preset']} on {rows[0]['dataset']}: {statistics.mean(accuracy):.3f}{spread} % "
+        f"(n = {len(rows)}, {min(accuracy):.2f} to {max(accuracy):.2f}), "
+        f"{statistics.median(seconds):.1f} s of training (median) on {rows[0]['hardware']}"
+    )
+
+
+def command(
+    output: Path,
+    preset: str = "default",
+    seeds: int = 5,
+    dataset: str = "mnist",
+    data_dir: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Train seeds 0 to N-1 of a preset, score each once on the test split, print mean and spread.
+
+    Args:
+        output: JSONL file of the rows, a seed a row; seeds already in it are not trained again.
+        preset: The recipe.
+        seeds: How many.
+        dataset: mnist, fashion-mnist, digits or a folder of IDX files.
+        data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
+        device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}; it must be 1 or more")
+    check_writable(output.parent)
+    rows = read_rows(output)
+    data = load(dataset, data_dir)
+    chosen = []
+    for seed in tqdm(range(seeds), desc="seeds", unit="seed", disable=not sys.stderr.isatty()):
+        config = dataclasses.replace(PRESETS[preset].train, seed=seed, device=device)
+        row = next((row for row in rows if (row["dataset"], row["recipe"]) == (data.name, config.recipe())), None)
+        if row is None:
+            row = run_seed(data, config)
+            rows.append(row)
+            write_rows(rows, output)
+        chosen.append(row)
+    print(summary(chosen))
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "study.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,97 @@
+"""README does what it says: its commands run, its numbers are the reports'."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, environment
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import readme
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(heading: str) -> list[str]:
+    """Return the lines of the bash blocks below a heading."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [line for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Copy what is committed or about to be; lend it this environment as its .venv."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("this is not a git checkout")
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for marker in ("installed", "installed-dev"):
+        (tmp_path / ".venv" / marker).touch()
+    return tmp_path
+
+
+def test_pages_say_what_was_measured() -> None:
+    for path, text in readme.filled_pages().items():
+        assert path.read_text(encoding="utf-8") == text, "run `make readme`"
+        assert "<!-- /results -->" in text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="make is for Linux and macOS")
+def test_every_command_of_the_quick_start(clone: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
+    for command in commands("Quick start"):
+        if command == "make test":
+            continue  # it is what is running
+        if command.startswith("pip install"):  # everything is installed: look up, change nothing
+            command = f"{sys.executable} -m {command} --dry-run --no-deps --no-build-isolation"
+        result = subprocess.run(
+            shlex.split(command), cwd=clone, env=environment(PATH=path), capture_output=True, text=True, timeout=200
+        )
+        assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
+    assert (clone / "saved_models" / "digits_cnn_final.pth").is_file()
+
+
+@pytest.mark.parametrize("command", [line for line in commands("Things to try") if "evaluate" not in line])
+def test_flags_of_every_other_command_exist(command: str, tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("mnist-cnn")
+    arguments = [*shlex.split(command)[1:], "--help"]
+    result = subprocess.run([program, *arguments], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_python_example_runs(mnist_data: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    ast.parse(example)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(example)],
+        cwd=ROOT, env=environment(MNIST_CNN_DATA=str(mnist_data)), capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    accuracy = float(result.stdout.split()[0])
+    assert accuracy == readme.read_report(ROOT / "saved_models" / "mnist_cnn_final.json")[1].accuracy
+
+
+def test_every_local_link_leads_somewhere() -> None:
+    for page in ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / target).exists(), f"{page} links to {target}"
+
+
+def test_committed_files_stay_small() -> None:
+    for folder in ("images", "saved_models", "benchmarks"):
+        for path in (ROOT / folder).glob("*.*"):
+            assert path.stat().st_size < 1_000_000, path
