@@ -38,7 +38,7 @@ class Checkpoint:
     state_dict: dict[str, Tensor]
     train_config: dict[str, Any]
     history: list[dict[str, Any]]
-    temperature: float = 1.0
+    temperature: float
     training_state: dict[str, Any] | None = None
 
     def build_model(self) -> CNN:

@@ -267,6 +267,7 @@ def snapshot(
         state_dict={name: tensor.cpu().contiguous() for name, tensor in learner.model.state_dict().items()},
         train_config=config.recipe(),
         history=[dataclasses.asdict(record) for record in history],
+        temperature=1.0,
         training_state={
             "optimizer": learner.optimizer.state_dict(),
             "scheduler": learner.scheduler.state_dict(),

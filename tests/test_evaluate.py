@@ -97,6 +97,7 @@ def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path
         state_dict=model.state_dict(),
         train_config={},
         history=history,
+        temperature=1.0,
     )
     save_checkpoint(checkpoint, tmp_path / "mine.pth")
     result = program("evaluate.py", "--checkpoint", tmp_path / "mine.pth", "--dataset", "digits", "--output-dir", "out")
