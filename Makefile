@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train evaluate test readme clean
+.PHONY: train evaluate test notebooks readme clean
 
 train: .venv/installed
 	$(BIN)/python src/main.py
@@ -17,6 +17,9 @@ test: .venv/installed-dev
 	$(BIN)/mypy -p mnist_cnn
 	$(BIN)/mypy tests scripts
 	$(BIN)/pytest
+
+notebooks: .venv/installed-dev
+	$(BIN)/python scripts/notebooks.py
 
 readme: .venv/installed
 	$(BIN)/python scripts/readme.py

@@ -105,22 +105,30 @@ def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
 
 
 def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
-    """Draw precision, recall and F1 of each class on an axis of distance from 1, so 0.99 and 0.999 differ."""
+    """Draw precision, recall (with 95 % Wilson intervals) and F1 on an axis of distance from 1: 0.99 and 0.999 differ."""
     axes = figure.subplots()
     scores = {
         "precision": ([score.precision for score in report.classes], ORANGE, "s", -0.2),
         "recall": ([score.recall for score in report.classes], BLUE, "o", 0.0),
         "F1": ([score.f1 for score in report.classes], "black", "D", 0.2),
     }
+    counts = np.array(report.confusion_matrix)
+    trials = {"precision": counts.sum(axis=0), "recall": counts.sum(axis=1)}
     closest = 10 ** np.floor(-np.log10(max(score.support for score in report.classes)))  # stands for a perfect score
     rows = np.arange(len(report.classes))
     for name, (values, color, marker, shift) in scores.items():
         distance = np.maximum(1 - np.array(values), closest)
-        axes.scatter(distance, rows + shift, color=color, marker=marker, s=34, label=name)
+        axes.scatter(distance, rows + shift, color=color, marker=marker, s=34, label=name, zorder=3)
+        if name in trials:
+            bounds = [
+                wilson_interval(int(k), max(int(n), 1)) for k, n in zip(counts.diagonal(), trials[name], strict=True)
+            ]
+            far, near = (np.maximum(1 - np.array(ends), closest) for ends in zip(*bounds, strict=True))
+            axes.hlines(rows + shift, near, far, color=color, alpha=0.4, linewidth=1.2)
     hardest = min(report.classes, key=lambda score: score.f1)
     axes.set_title(f"Hardest class: {hardest.name} (F1 {hardest.f1:.4f})\n{title}")
     axes.set_xscale("log")
-    farthest = max(20 * closest, 1.5 * max(1 - min(values) for values, *_ in scores.values()))
+    farthest = max(20 * closest, 3 * max(1 - min(values) for values, *_ in scores.values()))
     axes.set_xlim(farthest, closest / 1.4)
     steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
