@@ -36,7 +36,9 @@ def execute(path: Path) -> list[str]:
     """Run a notebook as Jupyter would, save it with its outputs, and return its problems."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(path.parent)}}
-    client = NotebookClient(notebook, timeout=SECONDS_A_CELL, record_timing=False, resources=resources)
+    client = NotebookClient(
+        notebook, timeout=SECONDS_A_CELL, record_timing=False, coalesce_streams=True, resources=resources
+    )
     try:
         with tqdm(total=len(notebook.cells), desc=path.stem, unit="cell") as bar:
             client.on_cell_complete = lambda **_: bar.update()
@@ -52,11 +54,12 @@ def execute(path: Path) -> list[str]:
 
 def is_progress_bar(output: NotebookNode) -> bool:
     """Recognise what a progress bar leaves behind; nobody reads it afterwards."""
-    return output.output_type == "stream" and output.name == "stderr" and "\r" in output.text
+    return output.output_type == "stream" and output.name == "stderr" and "images/s" in output.text
 
 
 def main() -> None:
     """Execute all; exit with code 1 if one has a problem."""
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm asks for widgets that nothing here uses
     if "MNIST_CNN_DATA" in os.environ:
         os.environ["MNIST_CNN_DATA"] = str(Path(os.environ["MNIST_CNN_DATA"]).resolve())  # notebooks run elsewhere
     found = [f"{path.name}: {problem}" for path in NOTEBOOKS for problem in execute(path)]

@@ -105,7 +105,7 @@ def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
 
 
 def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
-    """Draw precision, recall (with 95 % Wilson intervals) and F1 on an axis of distance from 1: 0.99 and 0.999 differ."""
+    """Draw precision, recall and F1, with 95 % Wilson intervals, on an axis where 0.99 and 0.999 differ."""
     axes = figure.subplots()
     scores = {
         "precision": ([score.precision for score in report.classes], ORANGE, "s", -0.2),
@@ -120,9 +120,8 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
         distance = np.maximum(1 - np.array(values), closest)
         axes.scatter(distance, rows + shift, color=color, marker=marker, s=34, label=name, zorder=3)
         if name in trials:
-            bounds = [
-                wilson_interval(int(k), max(int(n), 1)) for k, n in zip(counts.diagonal(), trials[name], strict=True)
-            ]
+            right_of = zip(counts.diagonal(), np.maximum(trials[name], 1), strict=True)
+            bounds = [wilson_interval(int(right), int(of)) for right, of in right_of]
             far, near = (np.maximum(1 - np.array(ends), closest) for ends in zip(*bounds, strict=True))
             axes.hlines(rows + shift, near, far, color=color, alpha=0.4, linewidth=1.2)
     hardest = min(report.classes, key=lambda score: score.f1)
