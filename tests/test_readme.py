@@ -33,13 +33,17 @@ def clone(tmp_path: Path) -> Path:
     )
     if listed.returncode:
         pytest.skip("this is not a git checkout")
+    if not (Path(sys.prefix) / "pyvenv.cfg").is_file():
+        pytest.skip("this is not a virtual environment")
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for part in Path(sys.prefix).iterdir():
+        (tmp_path / ".venv" / part.name).symlink_to(part)
     for marker in ("installed", "installed-dev"):
+        (tmp_path / ".venv" / marker).unlink(missing_ok=True)
         (tmp_path / ".venv" / marker).touch()
     return tmp_path
 
