@@ -23,8 +23,7 @@ def probabilities_with_errors(split: Split, errors: int) -> Floats:
     return np.asarray(np.eye(10)[answers] * 0.9 + 0.01, dtype=np.float64)
 
 
-@pytest.mark.parametrize("errors", [0, 1, 7, 60, 360])
-@pytest.mark.parametrize("epochs", [1, 30])
+@pytest.mark.parametrize(("errors", "epochs"), [(0, 1), (1, 30), (7, 10), (60, 2), (360, 1)])
 def test_all_figures_for_any_number_of_errors(tmp_path: Path, digits: Dataset, errors: int, epochs: int) -> None:
     probabilities = probabilities_with_errors(digits.test, errors)
     report = score(probabilities, digits.test.labels.numpy(), digits.classes)
