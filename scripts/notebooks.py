@@ -40,7 +40,8 @@ def execute(path: Path) -> list[str]:
         notebook, timeout=SECONDS_A_CELL, record_timing=False, coalesce_streams=True, resources=resources
     )
     try:
-        with tqdm(total=len(notebook.cells), desc=path.stem, unit="cell") as bar:
+        code_cells = sum(cell.cell_type == "code" for cell in notebook.cells)
+        with tqdm(total=code_cells, desc=path.stem, unit="cell") as bar:
             client.on_cell_complete = lambda **_: bar.update()
             client.execute()
     except CellExecutionError as error:
