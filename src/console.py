@@ -69,7 +69,7 @@ def exit_codes() -> Iterator[None]:
         stop(str(error), 2)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        stop(f"{error.strerror or error}{where}; free space or name another folder with --output-dir", 2)
+        stop(f"{error.strerror or error}{where}; check it, or name another place with --output-dir or --data-dir", 2)
     except KeyboardInterrupt as interrupt:
         stop(str(interrupt) or "stopped", INTERRUPTED)
 

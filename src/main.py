@@ -11,7 +11,8 @@ from mnist_cnn.data_loader import load
 from mnist_cnn.device import pick_device
 from mnist_cnn.evaluate import MODELS, evaluate_and_show
 from mnist_cnn.files import check_writable
-from mnist_cnn.train import PRESETS, TrainConfig, fit
+from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.train import fit
 
 
 def run(config: TrainConfig) -> Path:

@@ -21,7 +21,8 @@ from mnist_cnn.device import pick_device, pick_dtype
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.files import check_writable, whole_file
-from mnist_cnn.train import PRESETS, TrainConfig, fit
+from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.train import fit
 
 Row = dict[str, Any]
 

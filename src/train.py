@@ -1,4 +1,4 @@
-"""The training loop: configuration, one step, one epoch, all epochs."""
+"""The training loop: one step, one epoch, all epochs."""
 
 import csv
 import dataclasses
@@ -6,9 +6,8 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,94 +16,16 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_cnn.augment import AugmentConfig, random_affine
+from mnist_cnn.augment import random_affine
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split, batches, pixel_statistics, split_off
-from mnist_cnn.device import Precision, pick_device, pick_dtype
+from mnist_cnn.device import pick_device, pick_dtype
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, infer
 from mnist_cnn.files import whole_file
 from mnist_cnn.metrics import fit_temperature
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
-
-    preset: Literal["default", "fast"] = "default"
-    """Recipe to start from; the other flags change it."""
-    dataset: str = "auto"
-    """mnist, fashion-mnist, digits (bundled) or a folder of IDX files; auto is mnist if it can be had, else digits."""
-    data_dir: Path | None = None
-    """Folder with the data, looked in before $MNIST_CNN_DATA and ./data; downloads go there."""
-    output_dir: Path = Path()
-    """Gets saved_models/ and images/."""
-    epochs: int = 10
-    """Passes over the training images."""
-    batch_size: int = 256
-    """Images in one step."""
-    learning_rate: float = 0.01
-    """Peak of the one-cycle schedule."""
-    weight_decay: float = 0.05
-    """AdamW's decay of the weights."""
-    label_smoothing: float = 0.05
-    """Share of the target spread evenly over all classes."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Random distortions of the training images."""
-    val_size: float = 1 / 12
-    """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
-    seed: int = 0
-    """Fixes the validation split, the first weights, the order of images and their distortions."""
-    device: str = "auto"
-    """cpu, cuda, mps, xpu; auto takes an accelerator where there is one."""
-    precision: Precision = "auto"
-    """Of training's matrix work; auto is bfloat16 where the hardware has it, else float32."""
-    deterministic: bool = False
-    """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
-    resume: bool = False
-    """Go on from the newest checkpoint in the output folder."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, value, valid, expected in (
-            ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
-            ("batch-size", self.batch_size, self.batch_size >= 2, "2 or more"),
-            ("learning-rate", self.learning_rate, 0 < self.learning_rate < math.inf, "above 0"),
-            ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
-            ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
-            ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
-            ("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295"),
-        ):
-            if not valid:
-                raise InputError(f"--{name} is {value}; it must be {expected}")
-
-    def recipe(self) -> dict[str, Any]:
-        """Return what decides the result besides the data, as plain values: no paths, no device."""
-        elsewhere = {"dataset", "data_dir", "output_dir", "device", "resume"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere}
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A network and the recipe that trains it."""
-
-    model: ModelConfig
-    train: TrainConfig
-
-
-PRESETS = {
-    "default": Preset(ModelConfig(), TrainConfig()),
-    "fast": Preset(
-        ModelConfig(stages=((16,), (32,), (64,))),
-        TrainConfig(
-            preset="fast",
-            epochs=2,
-            label_smoothing=0.0,
-            augment=AugmentConfig(rotation=0, shift=0.04, scale=0, shear=0),
-        ),
-    ),
-}
+from mnist_cnn.recipe import PRESETS, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -221,8 +142,9 @@ def fit(dataset: Dataset, config: TrainConfig) -> Checkpoint:
     history = restore(learner, newest_checkpoint(models, dataset.name), config) if config.resume else []
     try:
         for epoch in range(len(history) + 1, config.epochs + 1):
-            history.append(run_epoch(learner, train, val, config, epoch))
-            save_progress(models, snapshot(learner, model_config, dataset, config, history), epoch)
+            record = run_epoch(learner, train, val, config, epoch)
+            save_progress(models, snapshot(learner, model_config, dataset, config, [*history, record]), epoch)
+            history.append(record)
     except KeyboardInterrupt:
         kept = f"epoch {len(history)} is safe: go on with --resume" if history else "no epoch was finished"
         raise KeyboardInterrupt(f"stopped in epoch {epoch} of {config.epochs}; {kept}") from None

@@ -11,7 +11,7 @@ import pytest
 from conftest import assert_one_line_error, environment
 from mnist_cnn.augment import AugmentConfig
 from mnist_cnn.cli import COMMANDS
-from mnist_cnn.train import TrainConfig
+from mnist_cnn.recipe import TrainConfig
 
 PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 

@@ -8,8 +8,8 @@ import pytest
 
 from conftest import Program, assert_one_line_error
 from mnist_cnn.data_loader import Dataset
+from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import read_rows, run_seed, summary
-from mnist_cnn.train import PRESETS
 
 STUDY = ("study.py", "--preset", "fast", "--dataset", "digits", "--output", "rows.jsonl")
 

@@ -15,7 +15,8 @@ from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import infer
-from mnist_cnn.train import PRESETS, EpochRecord, TrainConfig, build_learner, fit, train_step
+from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.train import EpochRecord, build_learner, fit, train_step
 
 
 def config(folder: Path, **changes: Any) -> TrainConfig:

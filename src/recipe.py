@@ -1,0 +1,91 @@
+"""What decides a training besides the data: settings, and named sets of them."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from mnist_cnn.augment import AugmentConfig
+from mnist_cnn.cnn_model import ModelConfig
+from mnist_cnn.device import Precision
+from mnist_cnn.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
+
+    preset: Literal["default", "fast"] = "default"
+    """Recipe to start from; the other flags change it."""
+    dataset: str = "auto"
+    """mnist, fashion-mnist, digits (bundled) or a folder of IDX files; auto is mnist if it can be had, else digits."""
+    data_dir: Path | None = None
+    """Folder with the data, looked in before $MNIST_CNN_DATA and ./data; downloads go there."""
+    output_dir: Path = Path()
+    """Gets saved_models/ and images/."""
+    epochs: int = 10
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images in one step."""
+    learning_rate: float = 0.01
+    """Peak of the one-cycle schedule."""
+    weight_decay: float = 0.05
+    """AdamW's decay of the weights."""
+    label_smoothing: float = 0.05
+    """Share of the target spread evenly over all classes."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random distortions of the training images."""
+    val_size: float = 1 / 12
+    """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
+    seed: int = 0
+    """Fixes the validation split, the first weights, the order of images and their distortions."""
+    device: str = "auto"
+    """cpu, cuda, mps, xpu; auto takes an accelerator where there is one."""
+    precision: Precision = "auto"
+    """Of training's matrix work; auto is bfloat16 where the hardware has it, else float32."""
+    deterministic: bool = False
+    """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
+    resume: bool = False
+    """Go on from the newest checkpoint in the output folder."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, value, valid, expected in (
+            ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
+            ("batch-size", self.batch_size, self.batch_size >= 2, "2 or more"),
+            ("learning-rate", self.learning_rate, 0 < self.learning_rate < math.inf, "above 0"),
+            ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
+            ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
+            ("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295"),
+        ):
+            if not valid:
+                raise InputError(f"--{name} is {value}; it must be {expected}")
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what decides the result besides the data, as plain values: no paths, no device."""
+        elsewhere = {"dataset", "data_dir", "output_dir", "device", "resume"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and the recipe that trains it."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+
+PRESETS = {
+    "default": Preset(ModelConfig(), TrainConfig()),
+    "fast": Preset(
+        ModelConfig(stages=((16,), (32,), (64,))),
+        TrainConfig(
+            preset="fast",
+            epochs=2,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=0, shift=0.04, scale=0, shear=0),
+        ),
+    ),
+}
