@@ -159,7 +159,7 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
         show_image(axes, split, int(index))
         answer = predicted[index]
         axes.set_title(
-            f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.0%}  #{index}",
+            f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
             fontsize=8, loc="center",
         )  # fmt: skip
 
@@ -190,7 +190,7 @@ def reliability_diagram(figure: Figure, title: str, probabilities: Floats, label
     )
     upper.set_ylabel("accuracy")
     upper.set_ylim(-0.02, 1.02)
-    upper.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     bins = len(count)
     lower.bar((np.arange(bins) + 0.5) / bins, count, width=0.9 / bins, color=BLUE)
     lower.set_yscale("log")

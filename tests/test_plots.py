@@ -58,7 +58,7 @@ def test_misclassified_shows_true_predicted_and_probability_of_every_error(digit
     plots.misclassified(figure, "title", digits.test, probabilities, digits.classes)
     for index in range(12):
         label = int(digits.test.labels[index])
-        assert f"{label} > {(label + 1) % 10}\n91%  #{index}" in texts(figure)
+        assert f"{label} > {(label + 1) % 10}\n91.0%  #{index}" in texts(figure)
     assert "All 12 errors" in texts(figure)
 
 
