@@ -61,7 +61,8 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         file: where it is; the report's file is named after it.
         dataset: any dataset with as many classes.
         device: as in `pick_device`.
-        output_dir: gets saved_models/ and images/; a dataset other than MNIST has an images/ folder of its own.
+        output_dir: gets saved_models/ and images/. Where MNIST's report is, its figures stay: those of another
+            dataset then go to images/NAME/.
 
     Raises:
         InputError: the dataset has another number of classes.
@@ -73,13 +74,14 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         )
     model = checkpoint.build_model().to(pick_device(device))
     report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
-    pairing = dataset.name if dataset.name == checkpoint.dataset else f"{checkpoint.dataset}_on_{dataset.name}"
     print(as_text(report, f"{dataset.name} test split, {file.name}"))
 
-    stem = file.stem if dataset.name == checkpoint.dataset else f"{file.stem}_on_{dataset.name}"
-    json_path = output_dir / MODELS / f"{stem}.json"
+    elsewhere = "" if dataset.name == checkpoint.dataset else f"_on_{dataset.name}"
+    json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
     write_report(report, checkpoint, file, dataset.name, json_path)
-    figures = output_dir / IMAGES if pairing == "mnist" else output_dir / IMAGES / pairing
+    result = f"{checkpoint.dataset}{elsewhere}"
+    mnist_is_here = (output_dir / MODELS / "mnist_cnn_final.json").exists()
+    figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
     plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
     print(f"\nreport: {json_path}\nfigures: {figures}")
 

@@ -84,7 +84,7 @@ def test_the_shipped_model_is_evaluated_on_the_bundled_digits_where_mnist_is_not
     assert "bundled digits, not MNIST" in result.stderr
     assert "digits test split, mnist_cnn_final.pth: 360 images" in result.stdout
     assert (tmp_path / "saved_models" / "mnist_cnn_final_on_digits.json").is_file()
-    assert {path.name for path in (tmp_path / "images" / "mnist_on_digits").iterdir()} == FIGURES
+    assert {path.name for path in (tmp_path / "images").iterdir()} == FIGURES
     assert not (tmp_path / "saved_models" / "mnist_cnn_final.json").exists()
 
 

@@ -35,7 +35,7 @@ def test_the_whole_job(program: Program, tmp_path: Path) -> None:
         "digits_cnn_history.csv",
         "checkpoints/digits_cnn_epoch_2.pth",
     }
-    expected = {f"saved_models/{name}" for name in models} | {f"images/digits/{name}" for name in FIGURES}
+    expected = {f"saved_models/{name}" for name in models} | {f"images/{name}" for name in FIGURES}
     assert files_in(tmp_path) == expected
     report = json.loads((tmp_path / "saved_models" / "digits_cnn_final.json").read_text(encoding="utf-8"))
     final = load_checkpoint(tmp_path / "saved_models" / "digits_cnn_final.pth")
@@ -48,6 +48,18 @@ def test_the_whole_job(program: Program, tmp_path: Path) -> None:
     assert f"360 images, {report['errors']} errors" in again.stdout
     assert json.loads((tmp_path / "saved_models" / "digits_cnn_final.json").read_text(encoding="utf-8")) == report
     assert files_in(tmp_path) == expected
+
+
+def test_the_results_of_mnist_stay_where_another_dataset_comes(program: Program, tmp_path: Path) -> None:
+    mnist = [tmp_path / "saved_models" / f"mnist_cnn_final{suffix}" for suffix in (".pth", ".json")]
+    mnist += [tmp_path / "images" / name for name in FIGURES]
+    for path in mnist:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of mnist")
+    result = program("main.py", *FAST, "--epochs", "1")
+    assert result.returncode == 0, result.stderr
+    assert {path.read_text() for path in mnist} == {"of mnist"}
+    assert {path.name for path in (tmp_path / "images" / "digits").iterdir()} == FIGURES
 
 
 def test_without_data_or_network_it_says_so_and_trains_on_the_bundled_digits(program: Program, tmp_path: Path) -> None:
