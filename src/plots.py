@@ -160,7 +160,7 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
         answer = predicted[index]
         axes.set_title(
             f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
-            fontsize=8, loc="center",
+            fontsize=8 if max(map(len, classes)) < 4 else 6, loc="center",
         )  # fmt: skip
 
 
