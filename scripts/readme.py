@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn.metrics import ClassScore, Report, as_text
+from mnist_cnn.study import read_rows
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "MODEL_CARD.md")
@@ -22,8 +23,7 @@ def read_report(path: Path) -> tuple[dict[str, Any], Report]:
 
 def headline(preset: str, command: str) -> str:
     """Say what a preset's command reaches, over seeds."""
-    lines = (ROOT / "benchmarks" / f"{preset}_seeds.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = read_rows(ROOT / "benchmarks" / f"{preset}_seeds.jsonl")
     accuracy = [100 * row["accuracy"] for row in rows]
     seconds = [row["seconds"] for row in rows]
     return (

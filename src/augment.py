@@ -44,8 +44,10 @@ def random_affine(images: Tensor, config: AugmentConfig, generator: torch.Genera
         generator: a CPU generator, so that every device draws the same numbers.
 
     Returns:
-        float32 [N, 1, H, W], bilinearly sampled.
+        float32 [N, 1, H, W], bilinearly sampled; not at all where every limit is 0.
     """
+    if config == AugmentConfig(rotation=0, shift=0, scale=0, shear=0):
+        return images.float()
     rotation, scale, shear, shift_x, shift_y = torch.empty(5, len(images)).uniform_(-1, 1, generator=generator)
     angle = rotation * math.radians(config.rotation)
     size = 1 + scale * config.scale

@@ -14,6 +14,10 @@ class ModelConfig:
 
     stages: tuple[tuple[int, ...], ...] = ((16, 32), (64, 64), (128,))
     """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
+    shared: bool = False
+    """Whether all convolutions between the same two widths are one, each followed by a batch norm of its own."""
+    average: bool = False
+    """Whether the classifier sees the mean of each channel, instead of each position."""
     classes: int = 10
     """Number of logits."""
     mean: float = 0.1307
@@ -63,15 +67,21 @@ class CNN(nn.Module):
         self.normalize = Normalize(config.mean, config.std)
         layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
         channels, side = 4, 14
+        convolutions: dict[tuple[int, int], nn.Conv2d] = {}
         for number, stage in enumerate(config.stages, start=1):
-            for width in stage[:-1]:
-                layers += conv_block(channels, width)
-                channels = width
-            last = number == len(config.stages)
-            layers += conv_block(channels, stage[-1], pool=not last)
-            channels, side = stage[-1], side if last else side // 2
+            for place, width in enumerate(stage, start=1):
+                convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
+                if config.shared:
+                    convolution = convolutions.setdefault((channels, width), convolution)
+                halve = place == len(stage) and number < len(config.stages)
+                layers += block(convolution, halve)
+                channels, side = width, side // 2 if halve else side
         self.features = nn.Sequential(*layers)
-        self.classifier = nn.Linear(channels * side * side, config.classes)
+        self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
+
+    def parameter_count(self) -> int:
+        """Count what training adjusts; a shared filter counts once."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute logits.
@@ -83,15 +93,15 @@ class CNN(nn.Module):
             float [N, classes].
         """
         features = self.features(self.normalize(images))  # [N, C, side, side]
-        logits: Tensor = self.classifier(features.flatten(1))
+        seen = features.mean(dim=(2, 3)) if self.config.average else features.flatten(1)
+        logits: Tensor = self.classifier(seen)
         return logits
 
 
-def conv_block(channels: int, width: int, pool: bool = False) -> list[nn.Module]:
-    """Convolve 3x3, halve the resolution if asked, normalise over the batch, rectify.
+def block(convolution: nn.Conv2d, halve: bool) -> list[nn.Module]:
+    """Convolve, halve the resolution if asked, normalise over the batch, rectify.
 
     Pooling comes first because batch norm and ReLU then have a quarter of the positions to work on.
     Batch norm brings its own bias, so the convolution has none.
     """
-    convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
-    return [convolution, *([nn.MaxPool2d(2)] if pool else []), nn.BatchNorm2d(width), nn.ReLU()]
+    return [convolution, *([nn.MaxPool2d(2)] if halve else []), nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]

@@ -78,7 +78,7 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
 
     elsewhere = "" if dataset.name == checkpoint.dataset else f"_on_{dataset.name}"
     json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
-    write_report(report, checkpoint, file, dataset.name, json_path)
+    write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
     result = f"{checkpoint.dataset}{elsewhere}"
     mnist_is_here = (output_dir / MODELS / "mnist_cnn_final.json").exists()
     figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
@@ -86,13 +86,13 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     print(f"\nreport: {json_path}\nfigures: {figures}")
 
 
-def write_report(report: Report, checkpoint: Checkpoint, file: Path, dataset: str, path: Path) -> None:
+def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: Path, dataset: str, path: Path) -> None:
     """Write a report and what it is a report of as JSON."""
     about = {
         "model": file.name,
         "trained_on": checkpoint.dataset,
         "evaluated_on": f"{dataset} test split",
-        "parameters": sum(p.numel() for p in checkpoint.build_model().parameters()),
+        "parameters": parameters,
         "temperature": checkpoint.temperature,
         "train_config": checkpoint.train_config,
         "history": checkpoint.history,

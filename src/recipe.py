@@ -16,7 +16,7 @@ from mnist_cnn.errors import InputError
 class TrainConfig:
     """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
 
-    preset: Literal["default", "fast"] = "default"
+    preset: Literal["default", "fast", "tiny", "best"] = "default"
     """Recipe to start from; the other flags change it."""
     dataset: str = "auto"
     """mnist, fashion-mnist, digits (bundled) or a folder of IDX files; auto is mnist if it can be had, else digits."""
@@ -29,9 +29,11 @@ class TrainConfig:
     batch_size: int = 256
     """Images in one step."""
     learning_rate: float = 0.01
-    """Peak of the one-cycle schedule."""
+    """Peak of the one-cycle schedule, for all but the filters of convolutions."""
+    filter_learning_rate: float = 0.03
+    """Peak for the filters, as the length of a step (Muon)."""
     weight_decay: float = 0.05
-    """AdamW's decay of the weights."""
+    """Decay of the weights, as a share of the learning rate."""
     label_smoothing: float = 0.05
     """Share of the target spread evenly over all classes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -55,6 +57,7 @@ class TrainConfig:
             ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
             ("batch-size", self.batch_size, self.batch_size >= 2, "2 or more"),
             ("learning-rate", self.learning_rate, 0 < self.learning_rate < math.inf, "above 0"),
+            ("filter-learning-rate", self.filter_learning_rate, 0 < self.filter_learning_rate < math.inf, "above 0"),
             ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
             ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
             ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
@@ -83,9 +86,25 @@ PRESETS = {
         ModelConfig(stages=((16,), (32,), (64,))),
         TrainConfig(
             preset="fast",
-            epochs=2,
-            label_smoothing=0.0,
-            augment=AugmentConfig(rotation=0, shift=0.04, scale=0, shear=0),
+            epochs=1,
+            batch_size=512,
+            filter_learning_rate=0.2,
+            label_smoothing=0.1,
+            augment=AugmentConfig(rotation=0, shift=0, scale=0, shear=0),
         ),
+    ),
+    "tiny": Preset(
+        ModelConfig(stages=((16,), (16,), (20,))),
+        TrainConfig(
+            preset="tiny",
+            epochs=25,
+            filter_learning_rate=0.05,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08),
+        ),
+    ),
+    "best": Preset(
+        ModelConfig(stages=((32, 64), (128, 128), (128,))),
+        TrainConfig(preset="best", epochs=25),
     ),
 }

@@ -37,7 +37,7 @@ def run_seed(dataset: Dataset, config: TrainConfig) -> Row:
     return {
         "dataset": dataset.name,
         "recipe": config.recipe(),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": model.parameter_count(),
         "accuracy": report.accuracy,
         "loss": report.loss,
         "calibration_error": report.calibration_error,

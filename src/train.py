@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
@@ -25,6 +25,7 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, infer
 from mnist_cnn.files import whole_file
 from mnist_cnn.metrics import fit_temperature
+from mnist_cnn.muon import Muon
 from mnist_cnn.recipe import PRESETS, TrainConfig
 
 
@@ -45,8 +46,8 @@ class Learner:
     """A model with what updates it."""
 
     model: nn.Module
-    optimizer: AdamW
-    scheduler: LRScheduler
+    optimizers: tuple[Optimizer, ...]
+    schedulers: tuple[LRScheduler, ...]
     generator: torch.Generator
     """CPU generator of the order of images and their distortions."""
     dtype: torch.dtype
@@ -59,14 +60,25 @@ class Learner:
 
 
 def build_learner(model: nn.Module, config: TrainConfig, images: int) -> Learner:
-    """Give a model AdamW and a one-cycle schedule (Smith 2018, arXiv 1708.07120) for `images` an epoch."""
+    """Give a model its optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for `images` an epoch.
+
+    Muon updates the filters of convolutions, AdamW all else.
+    """
     device = pick_device(config.device)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    filters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
+    others = [parameter for parameter in model.parameters() if parameter.ndim != 4]
+    optimizers: list[Optimizer] = [
+        AdamW(others, config.learning_rate, weight_decay=config.weight_decay, fused=True),
+        *([Muon(filters, config.filter_learning_rate, weight_decay=config.weight_decay)] if filters else []),
+    ]
     steps = config.epochs * math.ceil(images / config.batch_size)
-    scheduler = OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
+    schedulers = [
+        OneCycleLR(optimizer, optimizer.param_groups[0]["lr"], total_steps=steps, cycle_momentum=False)
+        for optimizer in optimizers
+    ]
     generator = torch.Generator().manual_seed(config.seed)
-    return Learner(model, optimizer, scheduler, generator, pick_dtype(config.precision, device))
+    return Learner(model, tuple(optimizers), tuple(schedulers), generator, pick_dtype(config.precision, device))
 
 
 def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
@@ -84,10 +96,11 @@ def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=learner.dtype == torch.bfloat16):
         logits: Tensor = learner.model(images).float()
     loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    learner.optimizer.zero_grad()
+    learner.model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    learner.optimizer.step()
-    learner.scheduler.step()
+    for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
+        optimizer.step()
+        scheduler.step()
     return logits.detach()
 
 
@@ -172,7 +185,7 @@ def run_epoch(learner: Learner, train: Split, val: Split, config: TrainConfig, e
     if not math.isfinite(train_loss):
         raise InputError(f"the loss is {train_loss} in epoch {epoch}; try a lower --learning-rate")
     val_loss, val_accuracy = validate(learner.model, val)
-    learning_rate = float(learner.scheduler.get_last_lr()[0])
+    learning_rate = float(learner.schedulers[0].get_last_lr()[0])
     seconds = time.perf_counter() - start
     tqdm.write(f"validation: loss {val_loss:.4f}, accuracy {val_accuracy:.2%} ({seconds:.1f} s)", file=sys.stderr)
     return EpochRecord(epoch, train_loss, val_loss, val_accuracy, learning_rate, seconds)
@@ -191,8 +204,8 @@ def snapshot(
         history=[dataclasses.asdict(record) for record in history],
         temperature=1.0,
         training_state={
-            "optimizer": learner.optimizer.state_dict(),
-            "scheduler": learner.scheduler.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in learner.schedulers],
             "generator": learner.generator.get_state(),
         },
     )
@@ -236,7 +249,9 @@ def restore(learner: Learner, path: Path, config: TrainConfig) -> list[EpochReco
         changed = [name for name, value in config.recipe().items() if checkpoint.train_config.get(name) != value]
         raise InputError(f"{path} was trained with another {', '.join(changed)}; resume with the same flags")
     learner.model.load_state_dict(checkpoint.state_dict)
-    learner.optimizer.load_state_dict(checkpoint.training_state["optimizer"])
-    learner.scheduler.load_state_dict(checkpoint.training_state["scheduler"])
+    for optimizer, state in zip(learner.optimizers, checkpoint.training_state["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
+    for scheduler, state in zip(learner.schedulers, checkpoint.training_state["schedulers"], strict=True):
+        scheduler.load_state_dict(state)
     learner.generator.set_state(checkpoint.training_state["generator"])
     return [EpochRecord(**record) for record in checkpoint.history]

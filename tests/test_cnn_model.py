@@ -52,7 +52,28 @@ def test_parameter_count_by_hand() -> None:
         expected += channels * width * 9 + 2 * width  # filters, batch norm's scale and shift
         channels = width
     expected += channels * 3 * 3 * 10 + 10
-    assert sum(p.numel() for p in CNN(ModelConfig()).parameters()) == expected
+    assert CNN(ModelConfig()).parameter_count() == expected
+
+
+def test_shared_convolutions_are_one_tensor_and_survive_a_checkpoint() -> None:
+    stages = ((8, 8), (8, 8), (8,))
+    shared = CNN(ModelConfig(stages=stages, shared=True))
+    filters = [layer.weight for layer in shared.features if isinstance(layer, torch.nn.Conv2d)]
+    assert [id(weight) for weight in filters[2:]] == [id(filters[1])] * 3
+    saved = CNN(ModelConfig(stages=stages)).parameter_count() - shared.parameter_count()
+    assert saved == 3 * 8 * 8 * 9
+    with torch.device("meta"):
+        loaded = CNN(ModelConfig(stages=stages, shared=True))
+    loaded.load_state_dict(shared.state_dict(), assign=True)
+    assert loaded.parameter_count() == shared.parameter_count()
+    assert torch.equal(loaded.eval()(RAW), shared.eval()(RAW))
+
+
+def test_the_classifier_can_see_means() -> None:
+    model = CNN(ModelConfig(stages=((8,), (16,)), average=True)).eval()
+    assert model.classifier.in_features == 16
+    means = model.features(model.normalize(RAW)).flatten(2).mean(dim=2)
+    torch.testing.assert_close(model(RAW), model.classifier(means))
 
 
 @pytest.mark.parametrize(

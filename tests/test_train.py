@@ -32,6 +32,7 @@ def assert_same_weights(first: Checkpoint, second: Checkpoint) -> None:
     "change",
     [
         *({"epochs": 0}, {"epochs": -3}, {"batch_size": 1}, {"learning_rate": 0.0}, {"learning_rate": float("nan")}),
+        *({"filter_learning_rate": 0.0}, {"filter_learning_rate": float("inf")}),
         *({"weight_decay": -0.1}, {"label_smoothing": 1.0}, {"val_size": 0}, {"val_size": -5}, {"seed": -1}),
     ],
 )
