@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train evaluate test notebooks readme clean
+.PHONY: train evaluate test notebooks bench readme clean
 
 train: .venv/installed
 	$(BIN)/python src/main.py
@@ -15,11 +15,16 @@ test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p mnist_cnn
-	$(BIN)/mypy tests scripts
+	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/pytest
 
 notebooks: .venv/installed-dev
 	$(BIN)/python scripts/notebooks.py
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/accuracy_vs_parameters.py
+	$(BIN)/python benchmarks/scaling.py
 
 readme: .venv/installed
 	$(BIN)/python scripts/readme.py

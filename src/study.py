@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, load
 from mnist_cnn.device import pick_device, pick_dtype
@@ -27,10 +28,10 @@ from mnist_cnn.train import fit
 Row = dict[str, Any]
 
 
-def run_seed(dataset: Dataset, config: TrainConfig) -> Row:
-    """Train one seed and score it once on the test split."""
+def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = None) -> Row:
+    """Train one seed, of the preset's network or another, and score it once on the test split."""
     with TemporaryDirectory() as folder:
-        checkpoint = fit(dataset, dataclasses.replace(config, output_dir=Path(folder)))
+        checkpoint = fit(dataset, dataclasses.replace(config, output_dir=Path(folder)), shape)
     model = checkpoint.build_model().to(pick_device(config.device))
     report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != dataset.test.labels.numpy())

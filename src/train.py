@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_cnn.augment import random_affine
+from mnist_cnn.augment import random_warp
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split, batches, pixel_statistics, split_off
@@ -112,7 +112,7 @@ def train_epoch(learner: Learner, train: Split, config: TrainConfig, title: str)
     correct = seen = 0
     with tqdm(total=len(train), desc=title, unit=" images", unit_scale=True, mininterval=seconds) as bar:
         for batch in batches(train, config.batch_size, learner.generator):
-            images = random_affine(batch.images, config.augment, learner.generator)
+            images = random_warp(batch.images, config.augment, learner.generator)
             logits = train_step(learner, images, batch.labels, config.label_smoothing)
             loss += F.cross_entropy(logits, batch.labels, reduction="sum").cpu()
             correct += int((logits.argmax(dim=1) == batch.labels).sum())
@@ -130,11 +130,12 @@ def validate(model: nn.Module, val: Split) -> tuple[float, float]:
     return F.cross_entropy(logits, labels).item(), correct / len(val)
 
 
-def fit(dataset: Dataset, config: TrainConfig) -> Checkpoint:
+def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None) -> Checkpoint:
     """Train on the dataset's train split less the validation images; the test split is not looked at.
 
     After each epoch `saved_models/checkpoints/NAME_cnn_epoch_N.pth` and `saved_models/NAME_cnn_history.csv` are
-    written below `config.output_dir`.
+    written below `config.output_dir`. The network is that of the preset unless `model` is given; its classes, mean
+    and standard deviation come from the dataset.
 
     Returns:
         The last epoch's checkpoint, without training state, with a temperature fitted on the validation split.
@@ -147,7 +148,8 @@ def fit(dataset: Dataset, config: TrainConfig) -> Checkpoint:
     make_deterministic(config.deterministic)
     train, val = split_off(dataset.train, config.val_size, config.seed)
     mean, std = pixel_statistics(train.images)
-    model_config = dataclasses.replace(PRESETS[config.preset].model, classes=len(dataset.classes), mean=mean, std=std)
+    shape = model or PRESETS[config.preset].model
+    model_config = dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std)
     torch.manual_seed(config.seed)
     learner = build_learner(CNN(model_config), config, len(train))
     train, val = train.to(learner.device), val.to(learner.device)

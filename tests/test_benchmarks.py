@@ -1,0 +1,53 @@
+"""Every benchmark runs at a small size, resumes, and its table is that of its rows."""
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT, environment
+
+
+def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / f"{name}.py", "--output", folder, *arguments],
+        env=environment(MNIST_CNN_DATA=str(data)), capture_output=True, text=True, timeout=250,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    text = (folder / f"{name}.md").read_text()
+    assert text.strip() in result.stdout
+    assert (folder / f"{name}.png").stat().st_size > 10_000
+    return text
+
+
+def test_training_speed(mnist_data: Path, tmp_path: Path) -> None:
+    only = ("--images", "3000", "--only", "fast", "tuomaso", "plain, 10 epochs", "ExtraTrees")
+    bench("training_speed", tmp_path, mnist_data, *only, "--rounds", "1")
+    text = bench("training_speed", tmp_path, mnist_data, *only, "--rounds", "2")
+    rows = [json.loads(line) for line in (tmp_path / "training_speed.jsonl").read_text().splitlines()]
+    assert [row["recipe"]["contestant"] for row in rows] == ["fast", "tuomaso", "plain, 10 epochs", "ExtraTrees"] * 2
+    assert [row["recipe"]["seed"] for row in rows] == [0] * 4 + [1] * 4
+    assert all(row["accuracy"] > 0.8 for row in rows if row["recipe"]["contestant"] != "fast")
+    assert [line.split(" | ")[1] for line in text.splitlines()[2:6]] == ["2"] * 4
+    assert text.splitlines()[2].split(" | ")[4] == "1.0"
+
+
+def test_accuracy_vs_parameters(mnist_data: Path, tmp_path: Path) -> None:
+    small = ("--dataset", "digits", "--epochs", "1", "--only", "4-4-4", "tiny", "--seeds")
+    bench("accuracy_vs_parameters", tmp_path, mnist_data, *small, "1")
+    kept = (tmp_path / "accuracy_vs_parameters.jsonl").read_text()
+    text = bench("accuracy_vs_parameters", tmp_path, mnist_data, *small, "2")
+    assert (tmp_path / "accuracy_vs_parameters.jsonl").read_text().startswith(kept)
+    rows = [json.loads(line) for line in (tmp_path / "accuracy_vs_parameters.jsonl").read_text().splitlines()]
+    assert [row["parameters"] for row in rows] == [826, 7674] * 2
+    mean = statistics.mean(100 * row["accuracy"] for row in rows if row["network"] == "tiny")
+    assert f"| tiny | 16 / 16 / 20 | 7,674 | 2 | {mean:.3f} ±" in text
+
+
+def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
+    text = bench("scaling", tmp_path, mnist_data, "--images", "1024", "--rounds", "2")
+    rows = json.loads((tmp_path / "scaling.json").read_text())
+    assert [row["images"] for row in rows if row["axis"] == "images"] == [128, 256, 512, 1024, 2048, 4096]
+    assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
+    assert text.count("| batch size |") == 6
