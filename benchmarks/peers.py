@@ -45,10 +45,10 @@ def tuomaso(dataset: Dataset, seed: int) -> Result:
     )
     optimizer = Adam(model.parameters(), lr=0.01, betas=(0.7, 0.9))
     scheduler = OneCycleLR(optimizer, 0.01, total_steps=-(-len(train[1]) // 256))
-    for index in torch.randperm(len(train[1])).split(256):
+    for index in torch.split(torch.randperm(len(train[1])), 256):
         step(model, optimizer, train[0][index], train[1][index])
         scheduler.step()
-    accuracy = correct(model, zip(test[0].split(1000), test[1].split(1000), strict=True)) / len(test[1])
+    accuracy = correct(model, zip(torch.split(test[0], 1000), torch.split(test[1], 1000), strict=True)) / len(test[1])
     seconds = time.perf_counter() - start
     return Result(accuracy, seconds, seconds if accuracy >= 0.99 else None, count(model))
 

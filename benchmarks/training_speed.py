@@ -27,7 +27,7 @@ from mnist_cnn.train import fit
 Row = dict[str, Any]
 OURS = ("fast", "default")
 CONTESTANTS = (*OURS, *PEERS)
-WARM_UP = 2048  # images
+WARM_UP = 512  # images
 
 
 def preset(dataset: Dataset, name: str, seed: int) -> Result:
@@ -51,8 +51,9 @@ def compete(contestant: str, seed: int, dataset: Dataset) -> Result:
 
 def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) -> Row:
     """Warm up, train and score a contestant; to be called in a process of its own."""
-    dataset = first(load("mnist", data_dir), images)
-    compete(contestant, seed, first(dataset, min(WARM_UP, images)))
+    everything = load("mnist", data_dir)
+    dataset = first(everything, images)
+    compete(contestant, seed, first(everything, WARM_UP))
     before = resource.getrusage(resource.RUSAGE_SELF)
     result = compete(contestant, seed, dataset)
     after = resource.getrusage(resource.RUSAGE_SELF)
@@ -68,9 +69,12 @@ def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) ->
 
 
 def first(dataset: Dataset, images: int) -> Dataset:
-    """Keep the first training images."""
+    """Keep the first training images, and test images in proportion."""
+    tested = images * len(dataset.test) // len(dataset.train)
     train = Split(dataset.train.images[:images], dataset.train.labels[:images])
-    return dataclasses.replace(dataset, train=train)
+    return dataclasses.replace(
+        dataset, train=train, test=Split(dataset.test.images[:tested], dataset.test.labels[:tested])
+    )
 
 
 def table(rows: Sequence[Row]) -> str:

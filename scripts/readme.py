@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_cnn.metrics import ClassScore, Report, as_text
+from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import read_rows
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +33,26 @@ def headline(preset: str, command: str) -> str:
         f"{statistics.median(seconds):.0f} s of training (median, {min(seconds):.0f} to {max(seconds):.0f}) on "
         f"{rows[0]['hardware']}."
     )
+
+
+def presets() -> str:
+    """Lay out what each preset with a study reaches."""
+    lines = [
+        "| preset | parameters | epochs | test accuracy % | seeds | training (median) |",
+        "|---|---|---|---|---|---|",
+    ]
+    measured = []
+    for name, preset in PRESETS.items():
+        path = ROOT / "benchmarks" / f"{name}_seeds.jsonl"
+        if rows := read_rows(path):
+            measured.append(rows[0]["hardware"])
+            accuracy = [100 * row["accuracy"] for row in rows]
+            lines.append(
+                f"| `{name}` | {rows[0]['parameters']:,} | {preset.train.epochs} | {statistics.mean(accuracy):.2f} ± "
+                f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
+                f"[{len(rows)}](benchmarks/{path.name}) | {statistics.median(row['seconds'] for row in rows):.1f} s |"
+            )
+    return "\n".join([*lines, "", f"On {', '.join(sorted(set(measured)))}."])
 
 
 def table(about: dict[str, Any], report: Report) -> str:
@@ -63,7 +84,8 @@ def filled_pages() -> dict[Path, str]:
     default = headline("default", "python src/main.py")
     sections = {
         "headline": default,
-        "fast": headline("fast", "python src/main.py --preset fast"),
+        "presets": presets(),
+        "training_speed": (ROOT / "benchmarks" / "training_speed.md").read_text(encoding="utf-8").strip(),
         "output": f"```text\n{terminal}\n```",
         "results": f"{default}\n\n{table(about, report)}",
     }

@@ -22,8 +22,6 @@ class AugmentConfig:
     """Largest change of size, as a share of it."""
     shear: float = 0.12
     """Largest slant: sideways pixels for each pixel upwards."""
-    elastic: float = 0.0
-    """Largest shift of each point of a 4x4 grid, bicubic in between, as a share of the image's width."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -32,14 +30,13 @@ class AugmentConfig:
             ("shift", self.shift, 0.5),
             ("scale", self.scale, 0.9),
             ("shear", self.shear, 2),
-            ("elastic", self.elastic, 0.5),
         ):
             if not 0 <= limit <= most:
                 raise InputError(f"--augment.{name} {limit} is outside 0..{most}; choose a value in it")
 
 
-def random_warp(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Rotate, shift, scale, slant and bend each image by its own random amounts; what moves in is background.
+def random_affine(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Rotate, shift, scale and slant each image by its own random amounts; what moves in is background.
 
     Args:
         images: [N, 1, H, W], any dtype, background 0.
@@ -60,8 +57,4 @@ def random_warp(images: Tensor, config: AugmentConfig, generator: torch.Generato
     rows = [cos, slant * cos - sin, move_x, sin, slant * sin + cos, move_y]
     theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    if config.elastic:
-        knots = torch.empty(len(images), 2, 4, 4).uniform_(-1, 1, generator=generator).to(images.device)
-        bend = F.interpolate(knots, images.shape[2:], mode="bicubic", align_corners=True)
-        grid = grid + 2 * config.elastic * bend.permute(0, 2, 3, 1)
     return F.grid_sample(images.float(), grid, align_corners=False)

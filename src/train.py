@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_cnn.augment import random_warp
+from mnist_cnn.augment import random_affine
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split, batches, pixel_statistics, split_off
@@ -112,7 +112,7 @@ def train_epoch(learner: Learner, train: Split, config: TrainConfig, title: str)
     correct = seen = 0
     with tqdm(total=len(train), desc=title, unit=" images", unit_scale=True, mininterval=seconds) as bar:
         for batch in batches(train, config.batch_size, learner.generator):
-            images = random_warp(batch.images, config.augment, learner.generator)
+            images = random_affine(batch.images, config.augment, learner.generator)
             logits = train_step(learner, images, batch.labels, config.label_smoothing)
             loss += F.cross_entropy(logits, batch.labels, reduction="sum").cpu()
             correct += int((logits.argmax(dim=1) == batch.labels).sum())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnist_cnn.augment import AugmentConfig, random_warp
+from mnist_cnn.augment import AugmentConfig, random_affine
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
 
@@ -12,7 +12,7 @@ NOTHING = AugmentConfig(rotation=0, shift=0, scale=0, shear=0)
 
 
 def distort(images: Tensor, config: AugmentConfig, seed: int = 0) -> Tensor:
-    return random_warp(images, config, torch.Generator().manual_seed(seed))
+    return random_affine(images, config, torch.Generator().manual_seed(seed))
 
 
 def test_no_distortion_changes_nothing(digits: Dataset) -> None:
@@ -24,26 +24,8 @@ def test_no_distortion_changes_nothing(digits: Dataset) -> None:
 
 def test_hardly_any_distortion_changes_hardly_anything(digits: Dataset) -> None:
     images = digits.train.images[:50]
-    hardly = AugmentConfig(rotation=1e-6, shift=1e-8, scale=1e-8, shear=1e-8, elastic=1e-8)
+    hardly = AugmentConfig(rotation=1e-6, shift=1e-8, scale=1e-8, shear=1e-8)
     torch.testing.assert_close(distort(images, hardly), images.float(), atol=1e-2, rtol=0)
-
-
-def test_bending_moves_neighbours_alike_and_at_most_by_its_limit() -> None:
-    rows, columns = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
-    for coordinate in (rows, columns):  # an image whose pixels say where they come from
-        images = (1 + coordinate).expand(200, 1, 28, 28)
-        bent = distort(images, AugmentConfig(rotation=0, shift=0, scale=0, shear=0, elastic=0.05))
-        moved = (bent - images)[:, 0, 4:-4, 4:-4]
-        assert moved.abs().max() <= 28 * 0.05 * 1.6  # bicubic surfaces overshoot their knots
-        assert moved.std() > 0.3
-        assert moved.diff(dim=1).abs().max() < 0.6
-        assert (moved.amax(dim=(1, 2)) - moved.amin(dim=(1, 2))).min() > 0.1  # not one shift for all
-
-
-def test_one_seed_gives_one_result_and_another_gives_another(digits: Dataset) -> None:
-    images = digits.train.images[:50]
-    assert torch.equal(distort(images, AugmentConfig()), distort(images, AugmentConfig()))
-    assert not torch.equal(distort(images, AugmentConfig()), distort(images, AugmentConfig(), seed=1))
 
 
 def test_shift_moves_a_blob_at_most_its_limit() -> None:

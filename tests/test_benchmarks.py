@@ -22,14 +22,16 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
 
 
 def test_training_speed(mnist_data: Path, tmp_path: Path) -> None:
-    only = ("--images", "3000", "--only", "fast", "tuomaso", "plain, 10 epochs", "ExtraTrees")
+    only = ("--images", "2000", "--only", "fast", "plain, 10 epochs", "ExtraTrees")
     bench("training_speed", tmp_path, mnist_data, *only, "--rounds", "1")
     text = bench("training_speed", tmp_path, mnist_data, *only, "--rounds", "2")
     rows = [json.loads(line) for line in (tmp_path / "training_speed.jsonl").read_text().splitlines()]
-    assert [row["recipe"]["contestant"] for row in rows] == ["fast", "tuomaso", "plain, 10 epochs", "ExtraTrees"] * 2
-    assert [row["recipe"]["seed"] for row in rows] == [0] * 4 + [1] * 4
-    assert all(row["accuracy"] > 0.8 for row in rows if row["recipe"]["contestant"] != "fast")
-    assert [line.split(" | ")[1] for line in text.splitlines()[2:6]] == ["2"] * 4
+    assert [row["recipe"]["contestant"] for row in rows] == ["fast", "plain, 10 epochs", "ExtraTrees"] * 2
+    assert [row["recipe"]["seed"] for row in rows] == [0] * 3 + [1] * 3
+    assert all(
+        row["accuracy"] > 0.7 for row in rows if row["recipe"]["contestant"] in ("plain, 10 epochs", "ExtraTrees")
+    )
+    assert [line.split(" | ")[1] for line in text.splitlines()[2:5]] == ["2"] * 3
     assert text.splitlines()[2].split(" | ")[4] == "1.0"
 
 
