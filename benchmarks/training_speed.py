@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -145,8 +146,8 @@ def command(
     plan = [(name, seed) for seed in range(rounds) for name in CONTESTANTS if name in only]
     for name, seed in tqdm(plan, desc="runs", unit="run"):
         if {"contestant": name, "seed": seed, "images": images} not in done:
-            with multiprocessing.get_context("spawn").Pool(1) as alone:
-                rows.append(alone.apply(run_alone, (name, seed, images, data_dir)))
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+                rows.append(alone.submit(run_alone, name, seed, images, data_dir).result())
             write_rows(rows, path)
     (output / "training_speed.md").write_text(table(rows), encoding="utf-8")
     draw(rows, output / "training_speed.png")
