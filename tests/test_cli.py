@@ -46,7 +46,7 @@ def test_every_setting_is_a_flag_of_train() -> None:
 
 
 def test_a_preset_sets_the_defaults_of_the_other_flags() -> None:
-    assert "(default: 2)" in mnist_cnn("train", "--preset", "fast", "--help").stdout
+    assert "(default: 512)" in mnist_cnn("train", "--preset", "fast", "--help").stdout
     assert "(default: 10)" in mnist_cnn("train", "--help").stdout
 
 

@@ -1,6 +1,8 @@
 """README does what it says: its commands run, its numbers are the reports'."""
 
 import ast
+import dataclasses
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, environment
+from mnist_cnn.cnn_model import CNN
+from mnist_cnn.recipe import PRESETS
+from mnist_cnn.study import read_rows
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import readme
@@ -52,6 +57,15 @@ def test_pages_say_what_was_measured() -> None:
     for path, text in readme.filled_pages().items():
         assert path.read_text(encoding="utf-8") == text, "run `make readme`"
         assert "<!-- /results -->" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*_seeds.jsonl")), ids=lambda path: path.stem)
+def test_rows_are_of_the_presets_as_they_are(path: Path) -> None:
+    preset = PRESETS[path.stem.removesuffix("_seeds")]
+    for seed, row in enumerate(read_rows(path)):
+        recipe = dataclasses.replace(preset.train, seed=seed).recipe()
+        assert row["recipe"] == json.loads(json.dumps(recipe)), "run the study again"
+        assert row["parameters"] == CNN(preset.model).parameter_count()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="make is for Linux and macOS")
