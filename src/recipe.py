@@ -94,10 +94,10 @@ PRESETS = {
         ),
     ),
     "tiny": Preset(
-        ModelConfig(stages=((16,), (16,), (20,))),
+        ModelConfig(stages=((24, 24), (24, 24), (24, 24)), shared=True, average=True),
         TrainConfig(
             preset="tiny",
-            epochs=25,
+            epochs=40,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08),

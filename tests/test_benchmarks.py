@@ -42,9 +42,9 @@ def test_accuracy_vs_parameters(mnist_data: Path, tmp_path: Path) -> None:
     text = bench("accuracy_vs_parameters", tmp_path, mnist_data, *small, "2")
     assert (tmp_path / "accuracy_vs_parameters.jsonl").read_text().startswith(kept)
     rows = [json.loads(line) for line in (tmp_path / "accuracy_vs_parameters.jsonl").read_text().splitlines()]
-    assert [row["parameters"] for row in rows] == [826, 7674] * 2
+    assert [row["parameters"] for row in rows] == [826, 6586] * 2
     mean = statistics.mean(100 * row["accuracy"] for row in rows if row["network"] == "tiny")
-    assert f"| tiny | 16 / 16 / 20 | 7,674 | 2 | {mean:.3f} ±" in text
+    assert f"| tiny | 24, 24 / 24, 24 / 24, 24 | 6,586 | 2 | {mean:.3f} ±" in text
 
 
 def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
