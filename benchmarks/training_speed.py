@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from peers import PEERS, Result
 from tqdm import tqdm
@@ -22,10 +21,9 @@ from mnist_cnn.data_loader import Dataset, Split, load
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.plots import BLUE, ORANGE, saved
 from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import read_rows, surroundings, write_rows
+from mnist_cnn.study import Row, read_rows, surroundings, write_rows
 from mnist_cnn.train import fit
 
-Row = dict[str, Any]
 OURS = ("fast", "default")
 CONTESTANTS = (*OURS, *PEERS)
 WARM_UP = 512  # images

@@ -28,6 +28,12 @@ def test_hardly_any_distortion_changes_hardly_anything(digits: Dataset) -> None:
     torch.testing.assert_close(distort(images, hardly), images.float(), atol=1e-2, rtol=0)
 
 
+def test_one_seed_gives_one_result_and_another_gives_another(digits: Dataset) -> None:
+    images = digits.train.images[:50]
+    assert torch.equal(distort(images, AugmentConfig()), distort(images, AugmentConfig()))
+    assert not torch.equal(distort(images, AugmentConfig()), distort(images, AugmentConfig(), seed=1))
+
+
 def test_shift_moves_a_blob_at_most_its_limit() -> None:
     images = torch.zeros(500, 1, 28, 28)
     images[:, :, 13:15, 13:15] = 255
