@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,11 +100,6 @@ def command(
     print(table(rows))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    with exit_codes():
-        parse_call(command, argv, "accuracy_vs_parameters.py")()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with exit_codes():
+        parse_call(command, None, "accuracy_vs_parameters.py")()

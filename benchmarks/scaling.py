@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,11 +109,6 @@ def command(
     print(table(rows))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    with exit_codes():
-        parse_call(command, argv, "scaling.py")()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with exit_codes():
+        parse_call(command, None, "scaling.py")()

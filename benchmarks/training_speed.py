@@ -6,7 +6,6 @@ import multiprocessing
 import platform
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -152,11 +151,6 @@ def command(
     print(table(rows))
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    with exit_codes():
-        parse_call(command, argv, "training_speed.py")()
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with exit_codes():
+        parse_call(command, None, "training_speed.py")()
