@@ -14,14 +14,20 @@ from mnist_cnn.errors import InputError
 class AugmentConfig:
     """How far each training image may be moved: every value is drawn evenly from -limit to +limit."""
 
-    rotation: float = 10.0
+    rotation: float = 12.0
     """Largest rotation, in degrees."""
-    shift: float = 0.08
+    shift: float = 0.06
     """Largest shift along each axis, as a share of the image's width."""
-    scale: float = 0.1
+    scale: float = 0.15
     """Largest change of size, as a share of it."""
     shear: float = 0.12
     """Largest slant: sideways pixels for each pixel upwards."""
+    elastic: float = 0.04
+    """Largest shift of each point of a 4x4 grid, bicubic in between, as a share of the image's width."""
+    serif: float = 0.25
+    """Share of the ones that get a flag, and perhaps a foot; of digits only."""
+    degrade: float = 0.25
+    """Share of the images that are spoilt: noise, blur, light, lines, strokes thickened or thinned."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -30,9 +36,26 @@ class AugmentConfig:
             ("shift", self.shift, 0.5),
             ("scale", self.scale, 0.9),
             ("shear", self.shear, 2),
+            ("elastic", self.elastic, 0.5),
+            ("serif", self.serif, 1),
+            ("degrade", self.degrade, 1),
         ):
             if not 0 <= limit <= most:
                 raise InputError(f"--augment.{name} {limit} is outside 0..{most}; choose a value in it")
+
+
+def distort(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+    """Distort a batch as a training step does: moved, then some of it degraded.
+
+    Args:
+        images: [N, 1, H, W], any dtype, 0..255, background 0.
+        config: how much.
+        generator: a CPU generator, so that every device draws the same numbers.
+
+    Returns:
+        float32 [N, 1, H, W], 0..255.
+    """
+    return degrade(random_affine(images, config, generator), config.degrade, generator)
 
 
 def random_affine(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -46,7 +69,7 @@ def random_affine(images: Tensor, config: AugmentConfig, generator: torch.Genera
     Returns:
         float32 [N, 1, H, W], bilinearly sampled; not at all where every limit is 0.
     """
-    if config == AugmentConfig(rotation=0, shift=0, scale=0, shear=0):
+    if not any((config.rotation, config.shift, config.scale, config.shear, config.elastic)):
         return images.float()
     rotation, scale, shear, shift_x, shift_y = torch.empty(5, len(images)).uniform_(-1, 1, generator=generator)
     angle = rotation * math.radians(config.rotation)
@@ -57,4 +80,120 @@ def random_affine(images: Tensor, config: AugmentConfig, generator: torch.Genera
     rows = [cos, slant * cos - sin, move_x, sin, slant * sin + cos, move_y]
     theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.device)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    if config.elastic:
+        knots = torch.empty(len(images), 2, 4, 4).uniform_(-1, 1, generator=generator).to(images.device)
+        bend = F.interpolate(knots, images.shape[2:], mode="bicubic", align_corners=True)
+        grid = grid + 2 * config.elastic * bend.permute(0, 2, 3, 1)
     return F.grid_sample(images.float(), grid, align_corners=False)
+
+
+def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Spoil some of the images the way cameras, scanners, paper and pens do.
+
+    Each spoilt image gets a few of: thicker or thinner strokes, blur, a line across, a blot, uneven light, less
+    contrast, sensor noise, dead pixels, light and dark exchanged.
+
+    Args:
+        images: float32 [N, 1, H, W], 0..255.
+        share: probability of an image being spoilt.
+        generator: a CPU generator, so that every device draws the same numbers.
+
+    Returns:
+        float32 [N, 1, H, W], 0..255.
+    """
+    spoilt = torch.rand(len(images), generator=generator) < share
+    if not spoilt.any():
+        return images
+    ink = images[spoilt] / 255
+    count, _, height, width = ink.shape
+
+    def draw(low: float, high: float, chance: float = 1.0) -> Tensor:
+        """Draw a strength for each image, 0 for those that chance spares: [count, 1, 1, 1]."""
+        value = low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
+        return value * (torch.rand(count, 1, 1, 1, generator=generator) < chance)
+
+    rows = torch.arange(height).view(1, 1, -1, 1)
+    columns = torch.arange(width).view(1, 1, 1, -1)
+    ink = torch.lerp(ink, thicken(ink), draw(0, 1, 0.25))
+    ink = torch.lerp(ink, -thicken(-ink), draw(0, 0.7, 0.2))
+    ink = torch.lerp(ink, blur(ink, generator), draw(0.3, 1, 0.4))
+    angle = draw(0, math.pi)
+    line = (angle.cos() * (columns - width * draw(0.1, 0.9)) + angle.sin() * (rows - height * draw(0.1, 0.9))).abs()
+    ink = torch.maximum(ink, draw(0.2, 1, 0.25) * (draw(0.8, 1.6) - line).clamp(0, 1))
+    blot = ((columns - width * draw(0, 1)).abs() < draw(1, 4, 0.2)) & ((rows - height * draw(0, 1)).abs() < draw(1, 4))
+    ink = torch.where(blot, draw(0, 1, 0.5), ink)
+    light = torch.rand(count, 1, 3, 3, generator=generator) * draw(0.2, 0.8, 0.3)
+    ink = ink + F.interpolate(light, (height, width), mode="bilinear", align_corners=True)
+    contrast = 1 - draw(0, 0.8, 0.5)
+    ink = ink / ink.amax(dim=(2, 3), keepdim=True).clamp(min=1)
+    ink = ink + draw(0.02, 0.35, 0.4) * torch.randn(ink.shape, generator=generator)
+    dead = torch.rand(ink.shape, generator=generator)
+    rate = draw(0, 0.08, 0.15)
+    ink = torch.where(dead < rate, 0, torch.where(dead > 1 - rate, 1, ink)).clamp(0, 1)
+    ink = ink * contrast + (1 - contrast) * draw(0, 1)
+    ink = torch.where(draw(0, 1) < 0.5, ink, 1 - ink)
+    return images.index_put((spoilt.nonzero().squeeze(1),), 255 * ink)
+
+
+def serif_ones(ones: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Give some ones a flag, and some of these a foot: MNIST's writers hardly used them, many people do.
+
+    Args:
+        ones: uint8 [N, 1, H, W], images of the digit 1.
+        share: probability of an image being changed.
+        generator: a CPU generator.
+
+    Returns:
+        uint8 [N, 1, H, W].
+    """
+    count, _, height, width = ones.shape
+    inked = (ones > 127).any(dim=3).squeeze(1)  # [N, H]
+    top, bottom = inked.int().argmax(dim=1), height - 1 - inked.flip(1).int().argmax(dim=1)
+    columns = torch.arange(width, dtype=torch.float32)
+
+    def middle(row: Tensor) -> Tensor:
+        """Return where a row's ink is: [N]."""
+        ink = ones[torch.arange(count), 0, row].float()
+        return (ink * columns).sum(dim=1) / ink.sum(dim=1).clamp(min=1)
+
+    def draw(low: float, high: float) -> Tensor:
+        """Draw a number for each image: [N]."""
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    thick, angle, length = draw(0.8, 1.6), draw(0.45, 1.2), draw(4, 10)
+    x, y = middle(top), top.float()
+    flag = stroke((x, y), (x - length * angle.cos(), y + length * angle.sin()), thick, height, width)
+    x, y, left, right = middle(bottom), bottom.float(), draw(2, 6), draw(2, 6)
+    foot = stroke((x - left, y), (x + right, y), thick, height, width)
+    foot[draw(0, 1) > 0.4] = 0
+    changed = torch.maximum(ones, torch.maximum(flag, foot)[:, None])
+    return torch.where((draw(0, 1) < share).view(-1, 1, 1, 1), changed, ones)
+
+
+def stroke(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], thick: Tensor, height: int, width: int) -> Tensor:
+    """Draw a straight stroke from start to end, each x and y [N], `thick` [N] to either side: uint8 [N, H, W]."""
+    x, y = torch.arange(float(width)), torch.arange(float(height))[:, None]
+    (x0, y0), (x1, y1) = ([place.view(-1, 1, 1) for place in point] for point in (start, end))
+    along_x, along_y = x1 - x0, y1 - y0
+    share = ((x - x0) * along_x + (y - y0) * along_y) / (along_x**2 + along_y**2).clamp(min=1e-6)
+    share = share.clamp(0, 1)
+    away = torch.hypot(x - x0 - share * along_x, y - y0 - share * along_y)
+    return (255 * (thick.view(-1, 1, 1) + 0.5 - away).clamp(0, 1)).to(torch.uint8)
+
+
+def thicken(images: Tensor) -> Tensor:
+    """Give each pixel the largest value among itself and its four neighbours."""
+    for shift, axis in ((1, 2), (-1, 2), (1, 3), (-1, 3)):
+        images = torch.maximum(images, images.roll(shift, axis))
+    return images
+
+
+def blur(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Smear a batch along a random direction, less so across it: a lens out of focus, a hand that moved."""
+    angle, along, across = torch.rand(3, generator=generator).tolist()
+    longest = 1 + round(2 * along)
+    for turn, reach in ((0, longest), (math.pi / 2, round(longest * across))):
+        x, y = math.cos(math.pi * angle + turn), math.sin(math.pi * angle + turn)
+        shifts = [(round(step * y), round(step * x)) for step in range(-reach, reach + 1)]
+        images = torch.stack([images.roll(shift, (2, 3)) for shift in shifts]).mean(dim=0)
+    return images

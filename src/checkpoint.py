@@ -12,9 +12,11 @@ from torch import Tensor
 
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.errors import InputError
+from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import whole_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SHIPPED = Path(__file__).parent.parent / "saved_models" / "mnist_cnn_final.pth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class Checkpoint:
         train_config: the recipe, as plain values.
         history: one dict of plain values per finished epoch.
         temperature: what logits are divided by so that probabilities are calibrated; above 0.
+        familiarity: which answers to trust; None until training has ended.
         training_state: optimizer, scheduler and random state, for going on; None in a final model.
     """
 
@@ -39,6 +42,7 @@ class Checkpoint:
     train_config: dict[str, Any]
     history: list[dict[str, Any]]
     temperature: float
+    familiarity: Familiarity | None = None
     training_state: dict[str, Any] | None = None
 
     def build_model(self) -> CNN:
@@ -60,6 +64,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint whole or not at all."""
     content = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     content["model_config"] = dataclasses.asdict(checkpoint.model_config)
+    content["familiarity"] = vars(checkpoint.familiarity) if checkpoint.familiarity else None
     buffer = io.BytesIO()  # a full disk then raises OSError, as for any file
     torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
     with whole_file(path) as temporary:
@@ -83,8 +88,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if version != FORMAT_VERSION:
         raise InputError(f"{path} has checkpoint format {version}, this program reads {FORMAT_VERSION}; {advice}")
     try:
-        checkpoint = Checkpoint(**content | {"model_config": ModelConfig(**content["model_config"])})
+        content["model_config"] = ModelConfig(**content["model_config"])
+        content["familiarity"] = content["familiarity"] and Familiarity(**content["familiarity"])
+        checkpoint = Checkpoint(**content)
         checkpoint.build_model()
+        if checkpoint.familiarity:
+            checkpoint.familiarity.check(checkpoint.model_config)
         if len(checkpoint.classes) != checkpoint.model_config.classes:
             raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
         if not 0 < checkpoint.temperature < math.inf:

@@ -10,6 +10,7 @@ from mnist_cnn.console import stop
 COMMANDS = {
     "train": ("mnist_cnn.main", "train a model, evaluate it once, save it, draw the figures"),
     "evaluate": ("mnist_cnn.evaluate", "evaluate a saved model on a test split"),
+    "predict": ("mnist_cnn.predict", "read the digits in your own pictures"),
     "study": ("mnist_cnn.study", "train one recipe with many seeds: mean and spread"),
 }
 

@@ -37,7 +37,11 @@ class ModelConfig:
 
 
 class Normalize(nn.Module):
-    """Turn raw pixels 0..255 into numbers of mean 0 and standard deviation 1, given the training set's statistics."""
+    """Bring every picture to one polarity and one range, then to the training set's mean and standard deviation.
+
+    The darkest pixel becomes 0 and the lightest 1; where the border is nearer to light than to dark, the picture
+    is inverted. An MNIST image stays as it is.
+    """
 
     mean: Tensor
     std: Tensor
@@ -49,8 +53,13 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 or float images of any shape to float32."""
-        return (images.float() / 255 - self.mean) / self.std
+        """Map uint8 or float images [N, 1, H, W] of raw pixels 0..255 to float32 of the same shape."""
+        pixels = images.float()
+        darkest, lightest = pixels.amin(dim=(2, 3), keepdim=True), pixels.amax(dim=(2, 3), keepdim=True)
+        ink = (pixels - darkest) / (lightest - darkest).clamp(min=1)
+        border = torch.cat([ink[:, :, 0], ink[:, :, -1], ink[:, :, :, 0], ink[:, :, :, -1]], dim=2)
+        dark_on_light = border.mean(dim=2)[:, :, None, None] > 0.5
+        return (torch.where(dark_on_light, 1 - ink, ink) - self.mean) / self.std
 
 
 class CNN(nn.Module):
@@ -65,10 +74,12 @@ class CNN(nn.Module):
         super().__init__()
         self.config = config
         self.normalize = Normalize(config.mean, config.std)
-        layers: list[nn.Module] = [nn.PixelUnshuffle(2)]
+        self.fold = nn.PixelUnshuffle(2)
+        self.stages = nn.Sequential()
         channels, side = 4, 14
         convolutions: dict[tuple[int, int], nn.Conv2d] = {}
         for number, stage in enumerate(config.stages, start=1):
+            layers: list[nn.Module] = []
             for place, width in enumerate(stage, start=1):
                 convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
                 if config.shared:
@@ -76,7 +87,7 @@ class CNN(nn.Module):
                 halve = place == len(stage) and number < len(config.stages)
                 layers += block(convolution, halve)
                 channels, side = width, side // 2 if halve else side
-        self.features = nn.Sequential(*layers)
+            self.stages.append(nn.Sequential(*layers))
         self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
 
     def parameter_count(self) -> int:
@@ -92,10 +103,27 @@ class CNN(nn.Module):
         Returns:
             float [N, classes].
         """
-        features = self.features(self.normalize(images))  # [N, C, side, side]
-        seen = features.mean(dim=(2, 3)) if self.config.average else features.flatten(1)
-        logits: Tensor = self.classifier(seen)
+        return self.classify(self.stages(self.fold(self.normalize(images))))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Compute logits [N, classes] from the last features [N, C, side, side]."""
+        logits: Tensor = self.classifier(features.mean(dim=(2, 3)) if self.config.average else features.flatten(1))
         return logits
+
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits, and a description of each image: the mean of every channel at the end of every stage.
+
+        Args:
+            images: as in `forward`.
+
+        Returns:
+            float [N, classes] and float [N, D], D the sum of the stages' last widths.
+        """
+        features, means = self.fold(self.normalize(images)), []
+        for stage in self.stages:
+            features = stage(features)
+            means.append(features.mean(dim=(2, 3)))
+        return self.classify(features), torch.cat(means, dim=1)
 
 
 def block(convolution: nn.Conv2d, halve: bool) -> list[nn.Module]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, batches, load
 from mnist_cnn.device import pick_device
@@ -117,8 +117,7 @@ def command(
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
         output_dir: Gets saved_models/NAME.json and images/.
     """
-    shipped = Path(__file__).parent.parent / MODELS / "mnist_cnn_final.pth"
-    file = shipped if checkpoint == MODELS / shipped.name and not checkpoint.is_file() else checkpoint
+    file = SHIPPED if checkpoint == MODELS / SHIPPED.name and not checkpoint.is_file() else checkpoint
     model = load_checkpoint(file)
     pick_device(device)
     check_writable(output_dir)

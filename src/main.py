@@ -1,15 +1,17 @@
 """The default job: load, fit, save, evaluate once on the test split, draw the figures."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.checkpoint import save_checkpoint
+from mnist_cnn.checkpoint import Checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import Dataset, load, split_off
 from mnist_cnn.device import pick_device
 from mnist_cnn.evaluate import MODELS, evaluate_and_show
+from mnist_cnn.familiarity import fit_familiarity
 from mnist_cnn.files import check_writable
 from mnist_cnn.recipe import PRESETS, TrainConfig
 from mnist_cnn.train import fit
@@ -21,13 +23,21 @@ def run(config: TrainConfig) -> Path:
     check_writable(config.output_dir)
     dataset = load(config.dataset, config.data_dir)
     print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
-    checkpoint = fit(dataset, config)
+    checkpoint = learn_limits(fit(dataset, config), dataset)
     path = config.output_dir / MODELS / f"{dataset.name}_cnn_final.pth"
     save_checkpoint(checkpoint, path)
     seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
     print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
     evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
     return path
+
+
+def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
+    """Add to a trained model which of its answers to trust, measured on train and validation images."""
+    settings = checkpoint.train_config
+    train, val = split_off(dataset.train, settings["val_size"], settings["seed"])
+    familiarity = fit_familiarity(checkpoint.build_model(), train, val, checkpoint.temperature)
+    return dataclasses.replace(checkpoint, familiarity=familiarity)
 
 
 def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:

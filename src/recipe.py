@@ -90,7 +90,7 @@ PRESETS = {
             batch_size=512,
             filter_learning_rate=0.2,
             label_smoothing=0.1,
-            augment=AugmentConfig(rotation=0, shift=0, scale=0, shear=0),
+            augment=AugmentConfig(rotation=0, shift=0, scale=0, shear=0, elastic=0, serif=0, degrade=0),
         ),
     ),
     "tiny": Preset(
@@ -100,7 +100,7 @@ PRESETS = {
             epochs=40,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
-            augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08),
+            augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
         ),
     ),
     "best": Preset(

@@ -16,10 +16,10 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
-from mnist_cnn.augment import random_affine
+from mnist_cnn.augment import distort, serif_ones
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig
-from mnist_cnn.data_loader import Dataset, Split, batches, pixel_statistics, split_off
+from mnist_cnn.data_loader import DIGITS, Dataset, Split, batches, pixel_statistics, split_off
 from mnist_cnn.device import pick_device, pick_dtype
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, infer
@@ -112,7 +112,7 @@ def train_epoch(learner: Learner, train: Split, config: TrainConfig, title: str)
     correct = seen = 0
     with tqdm(total=len(train), desc=title, unit=" images", unit_scale=True, mininterval=seconds) as bar:
         for batch in batches(train, config.batch_size, learner.generator):
-            images = random_affine(batch.images, config.augment, learner.generator)
+            images = distort(batch.images, config.augment, learner.generator)
             logits = train_step(learner, images, batch.labels, config.label_smoothing)
             loss += F.cross_entropy(logits, batch.labels, reduction="sum").cpu()
             correct += int((logits.argmax(dim=1) == batch.labels).sum())
@@ -148,6 +148,8 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     make_deterministic(config.deterministic)
     train, val = split_off(dataset.train, config.val_size, config.seed)
     mean, std = pixel_statistics(train.images)
+    if dataset.classes == DIGITS:
+        train = with_serifs(train, config)
     shape = model or PRESETS[config.preset].model
     model_config = dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std)
     torch.manual_seed(config.seed)
@@ -167,6 +169,13 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     return dataclasses.replace(
         snapshot(learner, model_config, dataset, config, history), temperature=temperature, training_state=None
     )
+
+
+def with_serifs(train: Split, config: TrainConfig) -> Split:
+    """Give some of the ones a flag."""
+    images, ones = train.images.clone(), train.labels == DIGITS.index("1")
+    images[ones] = serif_ones(images[ones], config.augment.serif, torch.Generator().manual_seed(config.seed))
+    return Split(images, train.labels)
 
 
 def make_deterministic(deterministic: bool) -> None:

@@ -1,0 +1,224 @@
+"""Pictures become digits, with a probability and a word on whether to trust it."""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from mnist_cnn.errors import InputError
+from mnist_cnn.ink import Box, Ink, bounding_box, find_ink
+from mnist_cnn.metrics import Floats, softmax
+from mnist_cnn.picture import Picture, Pixels, read_picture
+from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
+from mnist_cnn.segment import Piece, Span, find_digits, spans
+
+BATCH = 500
+TURN = 8  # degrees
+BLANK = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image with nothing on it
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What may be one digit: the 28x28 images to show to the network, none on a blank page, and where it is."""
+
+    images: tuple[Pixels, ...]
+    box: Box | None
+    line: int = 0
+    span: Span = (0, 1)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer.
+
+    Attributes:
+        digit: the most probable class; None where the page is blank.
+        probabilities: of each class, calibrated, float64 [classes]; empty where the page is blank.
+        confident: whether it is probable enough, and the picture enough like a digit, to be trusted.
+        box: left, top, width and height of the ink in the picture's own pixels.
+        line: number of the line of text, from 0.
+        image: what the network saw, uint8 [28, 28].
+    """
+
+    digit: int | None
+    probabilities: Floats
+    confident: bool
+    box: Box | None
+    line: int
+    image: Pixels
+
+    @property
+    def probability(self) -> float:
+        """Probability of the digit, 0 where there is none."""
+        return float(self.probabilities.max(initial=0))
+
+
+Choice = tuple[Candidate, ...]
+"""What may be the digits in a piece of ink; those whose spans join from first to last are to be chosen."""
+
+
+def prepare(source: object, name: str = "picture", several: bool = False) -> list[Choice]:
+    """Read a picture and prepare its digit, or all of its digits in reading order.
+
+    Raises:
+        InputError: as in `read_picture`.
+    """
+    picture = read_picture(source, name)
+    if picture.grey.shape == (SIDE, SIDE) and not several:
+        return [(small(picture.grey),)]
+    ink = find_ink(picture.grey)
+    if several:
+        return [
+            tuple(candidate(part, ink, picture, number, span) for part, span in spans(piece))
+            for number, line in enumerate(find_digits(ink.mask))
+            for piece in line
+        ]
+    box = bounding_box(ink.mask)
+    return [(candidate(Piece(box, ink.mask), ink, picture) if box else Candidate((), None),)]
+
+
+def candidate(piece: Piece, ink: Ink, picture: Picture, line: int = 0, span: Span = (0, 1)) -> Candidate:
+    """Prepare a piece of ink."""
+    image = to_mnist(piece.mask)
+    return Candidate(views(image), in_picture(piece.box, ink, picture), line, span)
+
+
+def small(image: Pixels) -> Candidate:
+    """Prepare a 28x28 image: as it is if it is in MNIST's style, else cleaned; both if it has greys."""
+    whole = (0, 0, SIDE, SIDE)
+    if np.ptp(image) < BLANK:
+        return Candidate((), None)
+    if is_mnist_style(image[None])[0]:
+        return Candidate((image,), whole)
+    ink = find_ink(image)
+    box = bounding_box(ink.mask)
+    if box is None:
+        return Candidate((image,), whole)
+    cleaned = views(to_mnist(ink.mask))
+    black_and_white = np.isin(image, (image.min(), image.max())).all()
+    return Candidate(cleaned if black_and_white else cleaned + views(image), in_picture(box, ink, Picture(image)))
+
+
+def views(image: Pixels) -> tuple[Pixels, ...]:
+    """Show a 28x28 image as it is and turned a little either way: writers lean, and MNIST's lean otherwise."""
+    middle = ((SIDE - 1) / 2, (SIDE - 1) / 2)
+    turns = (cv2.getRotationMatrix2D(middle, degrees, 1) for degrees in (-TURN, TURN))
+    turned = (cv2.warpAffine(image, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE) for turn in turns)
+    return image, *(np.asarray(one, dtype=np.uint8) for one in turned)
+
+
+def surest(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
+    """Choose the predictions whose spans join from first edge to last and whose product of sureties is largest."""
+    best: dict[int, tuple[float, list[Prediction]]] = {0: (0.0, [])}
+    for (first, last), prediction in sorted(found, key=lambda pair: pair[0]):
+        if first not in best:
+            continue
+        surety = max(prediction.probability, 1e-9) * (1.0 if prediction.confident else 0.5)
+        before, path = best[first]
+        if last not in best or before + math.log(surety) > best[last][0]:
+            best[last] = before + math.log(surety), [*path, prediction]
+    return best[max(best)][1]
+
+
+def in_picture(box: Box, ink: Ink, picture: Picture) -> Box:
+    """Turn a box in the ink's pixels into one in the picture's own."""
+    factor = picture.scale / ink.zoom
+    left, top, width, height = (round(side * factor) for side in box)
+    return left, top, max(width, 1), max(height, 1)
+
+
+class Classifier:
+    """A trained network that reads pictures."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str = "the model") -> None:
+        """Build the network.
+
+        Raises:
+            InputError: the training has not ended.
+        """
+        if checkpoint.familiarity is None:
+            raise InputError(f"{name} comes from a training that has not ended; go on with --resume, or name another")
+        self.classes = checkpoint.classes
+        self.temperature = checkpoint.temperature
+        self.familiarity = checkpoint.familiarity
+        self.model = checkpoint.build_model()
+
+    @classmethod
+    def load(cls, path: Path | str = SHIPPED) -> "Classifier":
+        """Load a trained model, the shipped one unless a file is named.
+
+        Raises:
+            InputError: as in `load_checkpoint`, and where its training has not ended.
+        """
+        return cls(load_checkpoint(Path(path)), str(path))
+
+    def probabilities(self, images: Pixels) -> Floats:
+        """Classify images that are MNIST's in style already.
+
+        Args:
+            images: uint8 [N, 28, 28].
+
+        Returns:
+            float64 [N, classes], calibrated.
+
+        Raises:
+            InputError: another shape or dtype.
+        """
+        return self.look(images)[0]
+
+    def predict(self, pictures: Iterable[object]) -> list[Prediction]:
+        """Read pictures of one digit each, of any kind that `read_picture` takes.
+
+        Raises:
+            InputError: one of them cannot be read; its place in the order is in the message.
+        """
+        with ThreadPoolExecutor() as threads:
+            found = threads.map(prepare, pictures, (f"picture {number}" for number in itertools.count()))
+            return [only for (only,) in self.answer([choice for choices in found for choice in choices])]
+
+    def predict_several(self, picture: object) -> list[Prediction]:
+        """Read all digits of a picture, in reading order.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return [digit for digits in self.answer(prepare(picture, several=True)) for digit in digits]
+
+    def answer(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
+        """Classify what has been prepared, and keep of each choice the digits that are surest together."""
+        candidates = [candidate for choice in choices for candidate in choice]
+        images = [image for candidate in candidates for image in candidate.images]
+        looked = self.look(np.stack(images) if images else np.zeros((0, SIDE, SIDE), np.uint8))
+        ends = np.cumsum([len(candidate.images) for candidate in candidates], dtype=np.int64)
+        parts = zip(*(np.split(result, ends[:-1]) for result in looked), strict=True) if candidates else ()
+        predictions = iter([self.predict_one(*pair) for pair in zip(candidates, parts, strict=True)])
+        return [surest([(candidate.span, next(predictions)) for candidate in choice]) for choice in choices]
+
+    def predict_one(self, candidate: Candidate, looked: tuple[Floats, Floats]) -> Prediction:
+        """Average the probabilities [views, classes] of one digit's views; the least of their distances counts."""
+        if not candidate.images:
+            return Prediction(None, np.zeros(0), False, None, candidate.line, np.zeros((SIDE, SIDE), np.uint8))
+        mean, nearest = looked[0].mean(axis=0), looked[1].min()
+        trusted = self.familiarity.trusts(torch.tensor(mean.max()), torch.tensor(nearest))
+        return Prediction(int(mean.argmax()), mean, bool(trusted), candidate.box, candidate.line, candidate.images[0])
+
+    @torch.inference_mode()
+    def look(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Return probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
+            what = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
+            raise InputError(f"images are {what}; give a uint8 array [N, 28, 28], or use predict for other pictures")
+        logits, distances = [np.zeros((0, len(self.classes)))], [np.zeros(0)]
+        for batch in torch.split(torch.from_numpy(np.ascontiguousarray(images)[:, None]), BATCH):
+            if len(batch):
+                outputs, description = self.model.describe(batch)
+                logits.append(outputs.double().numpy())
+                distances.append(self.familiarity.distance(description).double().numpy())
+        return softmax(np.concatenate(logits), self.temperature), np.concatenate(distances)

@@ -1,0 +1,87 @@
+"""How much a picture resembles the digits a network was trained on: what it should not be trusted with."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.data_loader import Split, batches
+
+PASS = 0.995  # share of the validation digits that an answer may be trusted for
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Where digits lie in a network, and how far from there, or how sure, an answer is no longer trusted.
+
+    The distance is Mahalanobis' to the nearest class mean, with one covariance for all classes (Lee et al. 2018,
+    "A Simple Unified Framework for Detecting Out-of-Distribution Samples", section 2.1).
+
+    Attributes:
+        means: float32 [classes, D], of what `CNN.describe` gives.
+        precision: float32 [D, D], the inverse covariance.
+        most_distance: of a trusted answer.
+        least_probability: of a trusted answer, 0..1.
+    """
+
+    means: Tensor
+    precision: Tensor
+    most_distance: float
+    least_probability: float
+
+    def check(self, model: ModelConfig) -> None:
+        """Check that this fits a network.
+
+        Raises:
+            ValueError: it does not.
+        """
+        size = sum(stage[-1] for stage in model.stages)
+        shapes = tuple(self.means.shape), tuple(self.precision.shape)
+        if shapes != ((model.classes, size), (size, size)):
+            raise ValueError(f"familiarity has shapes {shapes}")
+        if not (self.most_distance > 0 and 0 <= self.least_probability <= 1):
+            raise ValueError(f"familiarity has limits {self.most_distance} and {self.least_probability}")
+
+    def distance(self, description: Tensor) -> Tensor:
+        """Return the squared distance [N] of descriptions [N, D] to the nearest class mean."""
+        away = description[:, None] - self.means  # [N, classes, D]
+        return torch.einsum("ncd,de,nce->nc", away, self.precision, away).amin(dim=1)
+
+    def trusts(self, probability: Tensor, distance: Tensor) -> Tensor:
+        """Tell which answers are trusted: bool [N] from top probabilities [N] and distances [N]."""
+        return (probability >= self.least_probability) & (distance <= self.most_distance)
+
+
+def fit_familiarity(model: CNN, train: Split, val: Split, temperature: float) -> Familiarity:
+    """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass."""
+    model.eval()
+    known, labels = describe(model, train)[1], train.labels.cpu()
+    means = torch.stack([known[labels == digit].mean(dim=0) for digit in range(model.config.classes)])
+    residuals = (known - means[labels]).double()
+    covariance = residuals.T @ residuals / len(residuals)
+    covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
+    places = Familiarity(means, torch.linalg.inv(covariance).float(), float("inf"), 0.0)
+    logits, description = describe(model, val)
+    probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), places.distance(description)
+    share = both_pass(probability, distance)
+    return Familiarity(means, places.precision, distance.quantile(share).item(), probability.quantile(1 - share).item())
+
+
+def both_pass(probability: Tensor, distance: Tensor) -> float:
+    """Find the share that may pass either limit so that 99.5 % pass both."""
+    low, high = PASS, 1.0
+    for _ in range(20):
+        share = (low + high) / 2
+        passing = (distance <= distance.quantile(share)) & (probability >= probability.quantile(1 - share))
+        low, high = (share, high) if passing.float().mean() < PASS else (low, share)
+    return high
+
+
+@torch.inference_mode()
+def describe(model: CNN, split: Split) -> tuple[Tensor, Tensor]:
+    """Return logits [N, classes] and descriptions [N, D] of a split, float32 on the CPU."""
+    device = next(model.parameters()).device
+    parts = [model.describe(batch.images.to(device)) for batch in batches(split, 1000)]
+    logits, descriptions = zip(*parts, strict=True)
+    return torch.cat(logits).cpu(), torch.cat(descriptions).cpu()

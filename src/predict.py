@@ -1,0 +1,216 @@
+"""Read picture files and print what they say."""
+
+import csv
+import io
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tqdm import tqdm
+from tyro.conf import Positional, arg
+
+from mnist_cnn.checkpoint import SHIPPED
+from mnist_cnn.classifier import Choice, Classifier, Prediction, prepare
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.errors import InputError
+from mnist_cnn.files import check_writable
+from mnist_cnn.picture import SUFFIXES
+from mnist_cnn.steps import draw_boxes, draw_steps
+
+STDIN = "-"
+CHUNK = 256  # files read before the first of them is answered
+MANY = 50  # files that deserve a progress bar
+MOST_BYTES = 256 * 2**20
+FIELDS = ("file", "digit", "probability", "confident")
+
+
+def find_files(paths: Sequence[str]) -> list[str]:
+    """List the files to read: those named, and all pictures below the folders named, sorted.
+
+    Raises:
+        InputError: nothing is named, or a folder holds no picture.
+    """
+    if not paths:
+        raise InputError("no picture named; give files, folders, or - for standard input")
+    files = []
+    for path in paths:
+        if path != STDIN and Path(path).is_dir():
+            below = sorted(str(file) for file in Path(path).rglob("*") if file.suffix.lower() in SUFFIXES)
+            if not below:
+                raise InputError(f"{path} holds no picture ({', '.join(SUFFIXES)}); name another folder")
+            files += below
+        else:
+            files.append(path)
+    return files
+
+
+def content(file: str) -> object:
+    """Return what `read_picture` is to read: the file, or the bytes of standard input.
+
+    Raises:
+        InputError: standard input does not end within 256 MiB.
+    """
+    if file != STDIN:
+        return Path(file)
+    piped = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(piped) > MOST_BYTES:
+        raise InputError("standard input: more than 256 MiB; scale the picture down first")
+    return piped
+
+
+def read_all(
+    classifier: Classifier, files: Sequence[str], several: bool
+) -> Iterator[tuple[str, object, list[Prediction] | InputError]]:
+    """Yield each file, what was read, and its answers or what is wrong with it, in order."""
+
+    def attempt(file: str) -> tuple[object, list[Choice] | InputError]:
+        source: object = None
+        try:
+            source = content(file)
+            return source, prepare(source, "standard input" if file == STDIN else file, several)
+        except InputError as error:
+            return source, error
+        except OSError as error:
+            return source, InputError(f"{file}: {error.strerror}; check the file")
+
+    rest = iter(files)
+    with ThreadPoolExecutor() as threads:
+        while chunk := list(itertools.islice(rest, 1 if several else CHUNK)):
+            read = list(threads.map(attempt, chunk))
+            choices = [choice for _, found in read if isinstance(found, list) for choice in found]
+            answers = iter(classifier.answer(choices))
+            for file, (source, found) in zip(chunk, read, strict=True):
+                if isinstance(found, InputError):
+                    yield file, source, found
+                else:
+                    yield file, source, [answer for _ in found for answer in next(answers)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The answers to one file; one of them, unless several digits were asked for."""
+
+    file: str
+    answers: Sequence[Prediction]
+    classes: Sequence[str]
+    several: bool
+
+    @property
+    def found(self) -> list[Prediction]:
+        """The answers that are a digit."""
+        return [answer for answer in self.answers if answer.digit is not None]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each digit found."""
+        return [self.classes[answer.digit] for answer in self.answers if answer.digit is not None]
+
+    @property
+    def text(self) -> str:
+        """The digits in reading order, with a space where a new line begins."""
+        lines = itertools.groupby(zip(self.found, self.names, strict=True), key=lambda pair: pair[0].line)
+        return " ".join("".join(name for _, name in line) for _, line in lines)
+
+    @property
+    def probability(self) -> float:
+        """The probability of the least certain digit; 0 where there is none."""
+        return min((answer.probability for answer in self.found), default=0.0)
+
+    @property
+    def confident(self) -> bool:
+        """Whether there are digits and all of them are to be trusted."""
+        return bool(self.found) and all(answer.confident for answer in self.found)
+
+
+def text_line(reading: Reading) -> str:
+    """Say for a person what a file says."""
+    if not reading.found:
+        return f"{reading.file}: no digit found"
+    return f"{reading.file}: {reading.text} ({reading.probability:.1%}{'' if reading.confident else ', not sure'})"
+
+
+def json_line(reading: Reading) -> str:
+    """Say as one JSON object what a file says: lists of everything where several digits were asked for."""
+    probabilities = [[round(float(p), 6) for p in answer.probabilities] for answer in reading.answers]
+    confident = [answer.confident for answer in reading.answers]
+    content = {
+        "file": reading.file,
+        "digit": reading.text if reading.several else reading.answers[0].digit,
+        "probabilities": probabilities if reading.several else probabilities[0],
+        "confident": confident if reading.several else confident[0],
+        "boxes": [answer.box for answer in reading.found],
+    }
+    return json.dumps(content)
+
+
+def csv_line(reading: Reading) -> str:
+    """Say in a line of CSV what a file says."""
+    line = io.StringIO()
+    csv.writer(line).writerow(
+        [reading.file, reading.text, f"{reading.probability:.6f}", str(reading.confident).lower()]
+    )
+    return line.getvalue().rstrip()
+
+
+def command(
+    paths: Positional[tuple[str, ...]] = (),
+    checkpoint: Path = SHIPPED,
+    several: bool = False,
+    as_json: Annotated[bool, arg(name="json")] = False,
+    as_csv: Annotated[bool, arg(name="csv")] = False,
+    show_steps: Path | None = None,
+    annotate: Path | None = None,
+) -> None:
+    """Read handwritten digits from pictures: photos, scans, drawings.
+
+    Args:
+        paths: Pictures, folders of pictures, or - for one on standard input.
+        checkpoint: The model, the shipped one unless another is named.
+        several: Read every digit of each picture, in reading order, instead of one.
+        as_json: Print a JSON object per file.
+        as_csv: Print a line of CSV per file.
+        show_steps: Folder that gets a picture per file of how it was prepared.
+        annotate: Folder that gets each picture with a box around each digit.
+    """
+    if as_json and as_csv:
+        raise InputError("--json and --csv exclude each other; choose one")
+    files = find_files(paths)
+    classifier = Classifier.load(checkpoint)
+    for folder in (show_steps, annotate):
+        if folder:
+            check_writable(folder)
+    if as_csv:
+        print(",".join(FIELDS))
+    write = json_line if as_json else csv_line if as_csv else text_line
+    failed = False
+    quiet = len(files) < MANY or not sys.stderr.isatty()
+    bar = tqdm(read_all(classifier, files, several), total=len(files), unit=" files", disable=quiet)
+    for number, (file, source, answers) in enumerate(bar):
+        if isinstance(answers, InputError):
+            tqdm.write(f"error: {answers}", file=sys.stderr)
+            failed = True
+            continue
+        reading = Reading(file, answers, classifier.classes, several)
+        tqdm.write(write(reading), file=sys.stdout)
+        name = f"{number:04d}_{'stdin' if file == STDIN else Path(file).stem}.png"
+        if show_steps:
+            draw_steps(source, [answer.image for answer in reading.found], reading.names, show_steps / name)
+        if annotate:
+            draw_boxes(source, [answer.box for answer in reading.found if answer.box], reading.names, annotate / name)
+    if failed:
+        sys.exit(2)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "predict.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
