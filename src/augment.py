@@ -182,7 +182,7 @@ def stroke(start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], thick: Tens
 
 
 def thicken(images: Tensor) -> Tensor:
-    """Give each pixel the largest value among itself and its four neighbours."""
+    """Give each pixel the largest value in the 3x3 square around it; the sides of an image meet."""
     for shift, axis in ((1, 2), (-1, 2), (1, 3), (-1, 3)):
         images = torch.maximum(images, images.roll(shift, axis))
     return images

@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
 """Left, top, width and height, in pixels."""
 
+BROAD = 41  # of 128 pixels: no stroke fills a square a third of the picture wide, a shadow does
 SMALLEST = 140  # working size in pixels: smaller pictures are enlarged first
 
 
@@ -54,9 +55,9 @@ def paper(grey: Pixels, even: bool) -> tuple[Floats, bool]:
     """Estimate what the picture would look like without ink.
 
     One side of Otsu's threshold is the paper: that which fills most of the corners, the border and the whole. Where
-    it is even, or must be because the picture is tiny, its median is the paper everywhere. Else light falls unevenly,
-    and closing (opening, if ink is light) removes what is thinner than a fifth of the picture and keeps the edges of
-    shadows.
+    it is even and the other side no broad shadow, or where the picture is tiny, its median is the paper. Else light
+    is uneven, and closing (opening, if ink is light) removes what is thinner than a fifth of the picture and keeps the
+    edges of shadows.
 
     Returns:
         The paper, float32 [H, W], and whether ink is darker than it.
@@ -71,7 +72,8 @@ def paper(grey: Pixels, even: bool) -> tuple[Floats, bool]:
     light_paper = bool(corners.mean() + border.mean() + light.mean() > 1.5)
     ground, rest = small[light == light_paper], small[light != light_paper]
     low, middle, high = np.percentile(ground, (10, 50, 90))
-    if even or (rest.size and high - low < 0.25 * abs(float(np.median(rest)) - middle)):
+    broad = cv2.erode((light != light_paper).astype(np.uint8), np.ones((BROAD, BROAD), np.uint8)).any()
+    if even or (not broad and rest.size and high - low < 0.25 * abs(float(np.median(rest)) - middle)):
         return np.full(grey.shape, middle, dtype=np.float32), light_paper
     away = small.astype(np.float32) - median(small, 61)
     dark_ink = bool((away**3).mean() < 0)
@@ -92,15 +94,18 @@ def median(grey: Pixels, window: int) -> Pixels:
 def noise_level(grey: Pixels) -> float:
     """Estimate the standard deviation of a picture's noise (Immerkaer 1996, "Fast Noise Variance Estimation").
 
-    The median in place of Immerkaer's mean keeps strokes out of it.
+    The median in place of Immerkaer's mean keeps strokes out of it; the noisiest quarter of the picture counts.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-    return float(np.median(np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel)))) / 0.6745 / 6
+    away = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))
+    y, x = (side // 2 for side in grey.shape)
+    quarters = away[:y, :x], away[:y, x:], away[y:, :x], away[y:, x:]
+    return max(float(np.median(quarter)) for quarter in quarters if quarter.size) / 0.6745 / 6
 
 
 def threshold(contrast: Floats, noise: float) -> Mask:
     """Take as ink what Otsu's threshold takes among the pixels that stand out from noise, with all that joins it."""
-    floor = max(10.0, 4 * noise)
+    floor = max(12.0, 4 * noise)
     standing_out = contrast[contrast > floor]
     if standing_out.size < 8:
         return np.zeros(contrast.shape, dtype=np.bool_)

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from mnist_cnn.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif")
 MOST_PIXELS = 64_000_000
 LONGEST_SIDE = 1000  # of the grey image: a stroke of a digit that fills a twentieth of it is still some pixels wide

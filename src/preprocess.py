@@ -22,13 +22,14 @@ def to_mnist(mask: Mask) -> Pixels:
     if box is None:
         return np.zeros((SIDE, SIDE), dtype=np.uint8)
     left, top, width, height = box
-    shape = mask[top : top + height, left : left + width]
+    shape = np.asarray(255 * mask[top : top + height, left : left + width].astype(np.uint8), dtype=np.uint8)
     scale = FINE * DIGIT / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     margin = 3 * FINE
-    fine = cv2.resize(
-        255 * shape.astype(np.uint8), size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    fine = cv2.resize(shape, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    thinnest = stroke_width(shape) * scale
+    if thinnest < 1:  # averaged with its paper, a thin stroke would fade
+        fine = 255 * (fine > 127 * thinnest).astype(np.uint8)
     fine = cv2.copyMakeBorder(fine, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
     return centre(fit(usual_width(np.asarray(fine, dtype=np.uint8))))
 

@@ -57,6 +57,16 @@ def mnist(mnist_data: Path) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def real_digits() -> Path:
+    """Name the folder with pictures people wrote, a subfolder per digit; skip where there is none."""
+    if "MNIST_CNN_REAL_DIGITS" not in os.environ:
+        pytest.skip("set MNIST_CNN_REAL_DIGITS to a folder of real pictures with a subfolder per digit")
+    folder = Path(os.environ["MNIST_CNN_REAL_DIGITS"]).resolve()
+    assert folder.is_dir()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def digits() -> Dataset:
     """Load the bundled digits, which are everywhere."""
     return load("digits")

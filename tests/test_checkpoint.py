@@ -26,6 +26,7 @@ def make_checkpoint() -> Checkpoint:
         train_config={"epochs": 2, "augment": {"shift": 0.1}},
         history=[{"epoch": 1, "val_loss": 0.5}],
         temperature=0.7,
+        familiarity=None,
         training_state={"generator": torch.Generator().get_state()},
     )
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
 
 RAW = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -28,21 +29,50 @@ def test_bytes_and_floats_are_the_same_pixels() -> None:
 def test_normalisation_is_inside_the_model() -> None:
     config = ModelConfig(stages=((4,),), mean=0.25, std=0.5)
     model = CNN(config).eval()
-    seen = model.features[0](RAW.float() / 255 * 2 - 0.5)
-    features = model.features[1:](seen)
-    torch.testing.assert_close(model(RAW), model.classifier(features.flatten(1)))
+    images = RAW.clone()
+    images[:, :, [0, -1]] = images[:, :, :, [0, -1]] = 0  # a dark border
+    images[:, :, 5, 5] = 255
+    features = model.stages(model.fold(images.float() / 255 * 2 - 0.5))
+    torch.testing.assert_close(model(images), model.classifier(features.flatten(1)))
     assert {"normalize.mean", "normalize.std"} <= set(model.state_dict())
+
+
+def test_polarity_contrast_and_brightness_make_no_difference(mnist: Dataset) -> None:
+    images = mnist.train.images[:200].float()
+    model = CNN(ModelConfig(stages=((4,),))).eval()
+    expected = model(images)
+    for changed in (255 - images, 60 + images * 0.5, 200 - images * 0.25):
+        torch.testing.assert_close(model(changed), expected, rtol=1e-3, atol=1e-3)
+    plain = (images / 255 - model.config.mean) / model.config.std
+    full_range = images.amax(dim=(1, 2, 3)) == 255
+    assert full_range.float().mean() > 0.3
+    torch.testing.assert_close(model.normalize(images)[full_range], plain[full_range])
+
+
+def test_an_empty_image_has_finite_logits() -> None:
+    for value in (0, 128, 255):
+        assert CNN(ModelConfig()).eval()(torch.full((1, 1, 28, 28), value, dtype=torch.uint8)).isfinite().all()
+
+
+def test_a_description_is_the_mean_of_each_stage_and_comes_with_the_same_logits() -> None:
+    model = CNN(ModelConfig(stages=((4, 8), (6,)))).eval()
+    logits, description = model.describe(RAW)
+    torch.testing.assert_close(logits, model(RAW))
+    first = model.stages[0](model.fold(model.normalize(RAW)))
+    expected = torch.cat([first.flatten(2).mean(dim=2), model.stages[1](first).flatten(2).mean(dim=2)], dim=1)
+    torch.testing.assert_close(description, expected)
+    assert description.shape == (3, 14)
 
 
 def test_the_fold_is_a_strided_convolution_in_disguise() -> None:
     torch.manual_seed(0)
     model = CNN(ModelConfig(stages=((6,),))).eval()
-    convolution = model.features[1]
+    convolution = model.get_submodule("stages.0.0")
     assert isinstance(convolution, torch.nn.Conv2d)
     kernel = F.pixel_shuffle(convolution.weight, 2)  # [6, 1, 6, 6]
     pixels = RAW.float()
     torch.testing.assert_close(
-        convolution(model.features[0](pixels)), F.conv2d(pixels, kernel, stride=2, padding=2), rtol=1e-4, atol=1e-2
+        convolution(model.fold(pixels)), F.conv2d(pixels, kernel, stride=2, padding=2), rtol=1e-4, atol=1e-2
     )
 
 
@@ -58,8 +88,8 @@ def test_parameter_count_by_hand() -> None:
 def test_shared_convolutions_are_one_tensor_and_survive_a_checkpoint() -> None:
     stages = ((8, 8), (8, 8), (8,))
     shared = CNN(ModelConfig(stages=stages, shared=True))
-    filters = [layer.weight for layer in shared.features if isinstance(layer, torch.nn.Conv2d)]
-    assert [id(weight) for weight in filters[2:]] == [id(filters[1])] * 3
+    filters = [layer.weight for layer in shared.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert len(filters) == 2  # modules() lists a shared one once
     saved = CNN(ModelConfig(stages=stages)).parameter_count() - shared.parameter_count()
     assert saved == 3 * 8 * 8 * 9
     with torch.device("meta"):
@@ -72,7 +102,7 @@ def test_shared_convolutions_are_one_tensor_and_survive_a_checkpoint() -> None:
 def test_the_classifier_can_see_means() -> None:
     model = CNN(ModelConfig(stages=((8,), (16,)), average=True)).eval()
     assert model.classifier.in_features == 16
-    means = model.features(model.normalize(RAW)).flatten(2).mean(dim=2)
+    means = model.stages(model.fold(model.normalize(RAW))).flatten(2).mean(dim=2)
     torch.testing.assert_close(model(RAW), model.classifier(means))
 
 

@@ -1,0 +1,150 @@
+"""The shipped classifier reads pictures of every kind."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from drawing import on_page, photo, shape
+from mnist_cnn.checkpoint import SHIPPED, load_checkpoint
+from mnist_cnn.classifier import Candidate, Classifier, Prediction, surest
+from mnist_cnn.data_loader import Dataset
+from mnist_cnn.errors import InputError
+from mnist_cnn.evaluate import evaluate
+from mnist_cnn.preprocess import SIDE
+from test_checkpoint import make_checkpoint
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier.load()
+
+
+def as_png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_probabilities_are_those_of_evaluate(classifier: Classifier, mnist: Dataset) -> None:
+    checkpoint = load_checkpoint(SHIPPED)
+    _, expected = evaluate(checkpoint.build_model(), mnist.test, mnist.classes, checkpoint.temperature)
+    np.testing.assert_allclose(classifier.probabilities(mnist.test.images[:, 0].numpy()), expected, atol=1e-6)
+    assert classifier.probabilities(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
+
+
+def test_the_test_split_as_png_files_is_read_as_well_as_by_evaluate(classifier: Classifier, mnist: Dataset) -> None:
+    pictures = [as_png(image) for image in mnist.test.images[:, 0].numpy()]
+    answers = [answer.digit for answer in classifier.predict(pictures)]
+    as_they_are = classifier.probabilities(mnist.test.images[:, 0].numpy()).argmax(axis=1)
+    labels = mnist.test.labels.numpy()
+    assert abs(np.mean(np.array(answers) == labels) - np.mean(as_they_are == labels)) <= 0.0005
+
+
+def test_every_real_picture_is_read(classifier: Classifier, real_digits: Path) -> None:
+    files = sorted(file for file in real_digits.rglob("*") if file.parent.name.isdigit())
+    assert len(files) == 50
+    answers = classifier.predict(files)
+    wrong = {
+        file.name: answer.digit
+        for file, answer in zip(files, answers, strict=True)
+        if str(answer.digit) != file.parent.name
+    }
+    assert not wrong
+    assert np.mean([answer.confident for answer in answers]) > 0.9
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_photos_of_digits_by_every_hand_are_read(classifier: Classifier, mnist: Dataset, inverted: bool) -> None:
+    digits = mnist.train.images[-200:, 0].numpy()
+    photos = [photo(on_page([(shape(digit, 150), 60, 90)], 300, 350), seed=i) for i, digit in enumerate(digits)]
+    answers = classifier.predict([255 - picture if inverted else picture for picture in photos])
+    right = [a.digit == label for a, label in zip(answers, mnist.train.labels[-200:].tolist(), strict=True)]
+    assert np.mean(right) >= 0.97
+
+
+def test_boxes_are_in_the_pictures_own_pixels(classifier: Classifier, mnist: Dataset) -> None:
+    ink = shape(mnist.train.images[0, 0].numpy(), 900)
+    (answer,) = classifier.predict([photo(on_page([(ink, 500, 700)], 2000, 2600))])
+    assert answer.digit == 5
+    assert answer.box == pytest.approx((700, 500, ink.shape[1], ink.shape[0]), abs=15)
+    (small,) = classifier.predict([mnist.train.images[0, 0].numpy()])
+    assert small.box == (0, 0, SIDE, SIDE)
+
+
+def test_a_blank_page_has_no_digit(classifier: Classifier) -> None:
+    for blank in (
+        np.zeros((SIDE, SIDE), np.uint8),
+        np.full((300, 200, 3), 240, np.uint8),
+        np.full((5, 5), 9, np.uint8),
+    ):
+        (answer,) = classifier.predict([blank])
+        assert (answer.digit, answer.probability, answer.confident, answer.box) == (None, 0, False, None)
+        assert classifier.predict_several(blank) == []
+
+
+def test_several_digits_in_reading_order(classifier: Classifier, mnist: Dataset) -> None:
+    indices = [int((mnist.train.labels == digit).nonzero()[3]) for digit in range(10)]
+    inks = [shape(mnist.train.images[index, 0].numpy(), 90) for index in indices]
+    places = [(30 + 150 * (i // 5), 40 + 140 * (i % 5)) for i in range(10)]
+    page = on_page([(ink, *place) for ink, place in zip(inks, places, strict=True)], 340, 760)
+    answers = classifier.predict_several(photo(page))
+    assert [answer.digit for answer in answers] == list(range(10))
+    assert [answer.line for answer in answers] == [0] * 5 + [1] * 5
+    for answer, (top, left) in zip(answers, places, strict=True):
+        assert answer.box
+        assert answer.box[:2] == pytest.approx((left, top), abs=4)
+
+
+def test_touching_digits_are_parted(classifier: Classifier, mnist: Dataset) -> None:
+    digits = [int((mnist.train.labels == digit).nonzero()[3]) for digit in (3, 0, 2)]
+    inks = [shape(mnist.train.images[index, 0].numpy(), 90) for index in digits]
+    left, parts = 40, []
+    for ink in inks:
+        parts.append((ink, 40, left))
+        left += ink.shape[1] - 4
+    answers = classifier.predict_several(photo(on_page(parts, 180, 400)))
+    assert [answer.digit for answer in answers] == [3, 0, 2]
+
+
+def prediction(probability: float) -> Prediction:
+    return Prediction(1, np.array([1 - probability, probability]), True, None, 0, np.zeros((SIDE, SIDE), np.uint8))
+
+
+def test_the_surest_way_through_is_chosen() -> None:
+    whole, left, right = prediction(0.6), prediction(0.9), prediction(0.9)
+    assert surest([((0, 2), whole), ((0, 1), left), ((1, 2), right)]) == [left, right]
+    assert surest([((0, 2), whole), ((0, 1), left), ((1, 2), prediction(0.55))]) == [whole]
+    assert surest([((0, 2), whole), ((1, 2), right)]) == [whole]
+
+
+def test_answers_do_not_depend_on_company(classifier: Classifier, mnist: Dataset) -> None:
+    pictures = [mnist.test.images[i, 0].numpy() for i in range(30)]
+    together = classifier.predict(pictures)
+    for alone, answer in zip((classifier.predict([p])[0] for p in pictures), together, strict=True):
+        assert alone.digit == answer.digit
+        np.testing.assert_allclose(alone.probabilities, answer.probabilities, atol=1e-5)
+    assert classifier.answer([]) == []
+    assert classifier.answer([(Candidate((), None),)])[0][0].digit is None
+
+
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((1, 28, 28)), np.zeros((28, 28), np.uint8), np.zeros((1, 28, 29), np.uint8), torch.zeros(1, 28, 28), [1]],
+)
+def test_images_of_another_shape_or_type_are_refused(classifier: Classifier, images: np.ndarray) -> None:
+    with pytest.raises(InputError, match="uint8 array"):
+        classifier.probabilities(images)
+
+
+def test_a_bad_picture_is_named_by_its_place(classifier: Classifier) -> None:
+    with pytest.raises(InputError, match="picture 1: damaged"):
+        classifier.predict([np.zeros((9, 9), np.uint8), b"no picture"])
+
+
+def test_a_half_trained_model_is_refused() -> None:
+    with pytest.raises(InputError, match="training that has not ended"):
+        Classifier(make_checkpoint(), "half.pth")
