@@ -25,8 +25,10 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/accuracy_vs_parameters.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/robustness.py
 
 readme: .venv/installed
+	$(BIN)/python scripts/own_digit.py
 	$(BIN)/python scripts/readme.py
 
 clean:

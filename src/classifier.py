@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from mnist_cnn.picture import Picture, Pixels, read_picture
 from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.segment import Piece, Span, find_digits, spans
 
-BATCH = 500
+BATCH = 500  # images that the network sees at once
+CHUNK = 128  # pictures read before the first of them is answered
+PART = 16  # of them, to a thread
 TURN = 8  # degrees
 BLANK = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image with nothing on it
 
@@ -64,15 +67,33 @@ Choice = tuple[Candidate, ...]
 """What may be the digits in a piece of ink; those whose spans join from first to last are to be chosen."""
 
 
-def prepare(source: object, name: str = "picture", several: bool = False) -> list[Choice]:
-    """Read a picture and prepare its digit, or all of its digits in reading order.
+Prepared = list[Choice] | InputError
+"""What a picture holds, or what is wrong with it."""
 
-    Raises:
-        InputError: as in `read_picture`.
-    """
-    picture = read_picture(source, name)
+
+def prepare_all(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Prepared]:
+    """Read and prepare some pictures, each with its name; what is wrong with one does not stop the others."""
+    read = [attempt(*picture) for picture in pictures]
+    small = [one.grey for one in read if isinstance(one, Picture) and one.grey.shape == (SIDE, SIDE)]
+    styled = iter(is_mnist_style(np.stack(small)) if small else ())
+    return [
+        one if isinstance(one, InputError) else prepare(one, several, one.grey.shape == (SIDE, SIDE) and next(styled))
+        for one in read
+    ]
+
+
+def attempt(source: object, name: str) -> Picture | InputError:
+    """Read a picture, or return what is wrong with it."""
+    try:
+        return read_picture(source, name)
+    except InputError as error:
+        return error
+
+
+def prepare(picture: Picture, several: bool, mnist_style: bool) -> list[Choice]:
+    """Prepare a picture's digit, or all of its digits in reading order."""
     if picture.grey.shape == (SIDE, SIDE) and not several:
-        return [(small(picture.grey),)]
+        return [(small_candidate(picture.grey, mnist_style),)]
     ink = find_ink(picture.grey)
     if several:
         return [
@@ -90,12 +111,12 @@ def candidate(piece: Piece, ink: Ink, picture: Picture, line: int = 0, span: Spa
     return Candidate(views(image), in_picture(piece.box, ink, picture), line, span)
 
 
-def small(image: Pixels) -> Candidate:
+def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
     """Prepare a 28x28 image: as it is if it is in MNIST's style, else cleaned; both if it has greys."""
     whole = (0, 0, SIDE, SIDE)
     if np.ptp(image) < BLANK:
         return Candidate((), None)
-    if is_mnist_style(image[None])[0]:
+    if mnist_style:
         return Candidate((image,), whole)
     ink = find_ink(image)
     box = bounding_box(ink.mask)
@@ -179,9 +200,7 @@ class Classifier:
         Raises:
             InputError: one of them cannot be read; its place in the order is in the message.
         """
-        with ThreadPoolExecutor() as threads:
-            found = threads.map(prepare, pictures, (f"picture {number}" for number in itertools.count()))
-            return [only for (only,) in self.answer([choice for choices in found for choice in choices])]
+        return [only for (only,) in self.read_or_raise(pictures)]
 
     def predict_several(self, picture: object) -> list[Prediction]:
         """Read all digits of a picture, in reading order.
@@ -189,7 +208,36 @@ class Classifier:
         Raises:
             InputError: it cannot be read.
         """
-        return [digit for digits in self.answer(prepare(picture, several=True)) for digit in digits]
+        return next(self.read_or_raise([picture], several=True))
+
+    def read_or_raise(self, pictures: Iterable[object], several: bool = False) -> Iterator[list[Prediction]]:
+        """Yield the answers to each picture.
+
+        Raises:
+            InputError: one of them cannot be read.
+        """
+        for found in self.read(zip(pictures, (f"picture {n}" for n in itertools.count()), strict=False), several):
+            if isinstance(found, InputError):
+                raise found
+            yield found
+
+    def read(
+        self, pictures: Iterable[tuple[object, str]], several: bool = False
+    ) -> Iterator[list[Prediction] | InputError]:
+        """Yield, in order and as soon as they are there, the answers to each picture or what is wrong with it.
+
+        Args:
+            pictures: each as `read_picture` takes it, with its name.
+            several: whether to read all digits of each picture instead of one.
+        """
+        waiting = iter(pictures)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            while chunk := list(itertools.islice(waiting, CHUNK)):
+                parts = [chunk[start : start + PART] for start in range(0, len(chunk), PART)]
+                prepared = [one for part in threads.map(prepare_all, parts, itertools.repeat(several)) for one in part]
+                answers = iter(self.answer([choice for one in prepared if isinstance(one, list) for choice in one]))
+                for one in prepared:
+                    yield one if isinstance(one, InputError) else [answer for _ in one for answer in next(answers)]
 
     def answer(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
         """Classify what has been prepared, and keep of each choice the digits that are surest together."""
@@ -202,12 +250,12 @@ class Classifier:
         return [surest([(candidate.span, next(predictions)) for candidate in choice]) for choice in choices]
 
     def predict_one(self, candidate: Candidate, looked: tuple[Floats, Floats]) -> Prediction:
-        """Average the probabilities [views, classes] of one digit's views; the least of their distances counts."""
+        """Average the probabilities [views, classes] and the distances [views] of one digit's views."""
         if not candidate.images:
             return Prediction(None, np.zeros(0), False, None, candidate.line, np.zeros((SIDE, SIDE), np.uint8))
-        mean, nearest = looked[0].mean(axis=0), looked[1].min()
-        trusted = self.familiarity.trusts(torch.tensor(mean.max()), torch.tensor(nearest))
-        return Prediction(int(mean.argmax()), mean, bool(trusted), candidate.box, candidate.line, candidate.images[0])
+        mean, distance = looked[0].mean(axis=0), looked[1].mean()
+        trusted = self.familiarity.trusts(float(mean.max()), float(distance))
+        return Prediction(int(mean.argmax()), mean, trusted, candidate.box, candidate.line, candidate.images[0])
 
     @torch.inference_mode()
     def look(self, images: Pixels) -> tuple[Floats, Floats]:

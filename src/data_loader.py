@@ -1,5 +1,6 @@
 """A dataset's name becomes uint8 tensors in memory: read, parse, split, iterate in batches."""
 
+import dataclasses
 import gzip
 import math
 import sys
@@ -18,8 +19,9 @@ from torch.nn import functional as F
 
 from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, read_published
 from mnist_cnn.errors import InputError
+from mnist_cnn.picture_folder import class_folders, read_folders
+from mnist_cnn.preprocess import SIDE
 
-SIDE = 28
 DIGITS = tuple("0123456789")
 GARMENTS = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -68,7 +70,8 @@ def load(name: str = "auto", data_dir: Path | None = None) -> Dataset:
 
     Args:
         name: "mnist", "fashion-mnist", "digits" (bundled with scikit-learn), "auto" (MNIST, or the bundled
-            digits where MNIST is not on disk and no mirror answers), or a folder with four IDX files.
+            digits where MNIST is not on disk and no mirror answers), or a folder with four IDX files or with a
+            subfolder of pictures per class.
         data_dir: looked in before `$MNIST_CNN_DATA` and `./data`; downloads go there.
 
     Raises:
@@ -87,7 +90,8 @@ def load(name: str = "auto", data_dir: Path | None = None) -> Dataset:
     if Path(name).is_dir():
         return load_folder(Path(name))
     raise InputError(
-        f"no dataset {name!r}: use auto, mnist, fashion-mnist, digits or a folder with the files {', '.join(FILES)}"
+        f"no dataset {name!r}: use auto, mnist, fashion-mnist, digits, a folder with a subfolder of pictures per class "
+        f"or one with the files {', '.join(FILES)}"
     )
 
 
@@ -98,19 +102,64 @@ def load_published(name: str, data_dir: Path | None) -> Dataset:
 
 
 def load_folder(folder: Path) -> Dataset:
-    """Load the four IDX files of a folder (KMNIST, say), packed or not; its classes are the labels of train.
+    """Load the four IDX files of a folder (KMNIST, say), packed or not, or its pictures, a subfolder per class.
+
+    The classes are the labels of train, or the names of the subfolders: the ten digits where all are named by digits.
 
     Raises:
         InputError: a file is missing, damaged, or disagrees with the others.
     """
+    if folders := class_folders(folder):
+        return load_pictures(folder.resolve().name, folders)
     paths = [find_file(file, [folder]) for file in FILES]
     missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
     if missing:
-        raise InputError(f"{folder} lacks {', '.join(missing)} (or .gz); put the four IDX files of a dataset there")
+        raise InputError(
+            f"{folder} lacks {', '.join(missing)} (or .gz); put the four IDX files of a dataset there, "
+            "or a subfolder of pictures per class"
+        )
     arrays = [parse_idx(read_unverified(path), str(path)) for path in paths if path]
     classes = tuple(str(label) for label in range(int(arrays[1].max(initial=0)) + 1))
-    name = folder.resolve().name
-    return assemble(f"{name}-folder" if name in (*SOURCES, "digits") else name, classes, arrays)
+    return assemble(own_name(folder.resolve().name), classes, arrays)
+
+
+def own_name(name: str) -> str:
+    """Keep a folder's name apart from the names of known datasets."""
+    return f"{name}-folder" if name in (*SOURCES, "digits") else name
+
+
+def load_pictures(name: str, folders: list[Path]) -> Dataset:
+    """Load pictures from one folder per class; every fifth picture of a class, by name, is in the test split."""
+    names = tuple(folder.name for folder in folders)
+    classes = DIGITS if set(names) <= set(DIGITS) else names
+    images, numbers = read_folders(folders)
+    labels = torch.tensor([classes.index(names[number]) for number in numbers])
+    place = torch.cat([torch.arange(int(count)) for count in np.bincount(numbers)])
+    everything, held_out = Split(torch.from_numpy(images)[:, None], labels), place % 5 == 4
+    return Dataset(own_name(name), classes, everything[~held_out], everything[held_out])
+
+
+def all_as_test(dataset: Dataset) -> Dataset:
+    """Put all images into the test split, for a model that was trained on none of them."""
+    images = torch.cat([dataset.train.images, dataset.test.images])
+    labels = torch.cat([dataset.train.labels, dataset.test.labels])
+    return dataclasses.replace(dataset, test=Split(images, labels))
+
+
+def rehearse(dataset: Dataset, known: Dataset, count: int = 5000) -> Dataset:
+    """Mix what a model is to learn with what it knows, lest it forgets (Robins 1995, "Catastrophic Forgetting").
+
+    Args:
+        dataset: its train split is repeated until it is a tenth of the mixture or more.
+        known: the dataset that the model was trained on, of as many classes.
+        count: how many of its training images to take.
+    """
+    old = known.train[torch.randperm(len(known.train), generator=torch.Generator().manual_seed(0))[:count]]
+    times = max(1, round(len(old) / 9 / len(dataset.train)))
+    images = torch.cat([old.images, dataset.train.images.repeat(times, 1, 1, 1)])
+    return dataclasses.replace(
+        dataset, train=Split(images, torch.cat([old.labels, dataset.train.labels.repeat(times)]))
+    )
 
 
 def read_unverified(path: Path) -> bytes:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mnist_cnn import plots
 from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.data_loader import Dataset, Split, batches, load
+from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load
 from mnist_cnn.device import pick_device
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable, whole_file
@@ -112,7 +112,8 @@ def command(
 
     Args:
         checkpoint: The model; where the default is missing, the one that ships with the checkout.
-        dataset: mnist, fashion-mnist, digits, a folder of IDX files; auto is what the model was trained on.
+        dataset: mnist, fashion-mnist, digits, a folder of IDX files or of pictures, a subfolder per class; auto is what
+            the model was trained on. A folder that it was not trained on counts as test images as a whole.
         data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
         output_dir: Gets saved_models/NAME.json and images/.
@@ -123,6 +124,8 @@ def command(
     check_writable(output_dir)
     trained_on = "auto" if model.dataset == "mnist" else model.dataset
     data = load(trained_on if dataset == "auto" else dataset, data_dir)
+    if Path(dataset).is_dir() and data.name != model.dataset:
+        data = all_as_test(data)
     evaluate_and_show(model, file, data, device, output_dir)
 
 

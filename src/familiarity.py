@@ -20,13 +20,13 @@ class Familiarity:
 
     Attributes:
         means: float32 [classes, D], of what `CNN.describe` gives.
-        precision: float32 [D, D], the inverse covariance.
+        whitening: float32 [D, D]; times its transpose it is the inverse covariance.
         most_distance: of a trusted answer.
         least_probability: of a trusted answer, 0..1.
     """
 
     means: Tensor
-    precision: Tensor
+    whitening: Tensor
     most_distance: float
     least_probability: float
 
@@ -37,7 +37,7 @@ class Familiarity:
             ValueError: it does not.
         """
         size = sum(stage[-1] for stage in model.stages)
-        shapes = tuple(self.means.shape), tuple(self.precision.shape)
+        shapes = tuple(self.means.shape), tuple(self.whitening.shape)
         if shapes != ((model.classes, size), (size, size)):
             raise ValueError(f"familiarity has shapes {shapes}")
         if not (self.most_distance > 0 and 0 <= self.least_probability <= 1):
@@ -45,12 +45,12 @@ class Familiarity:
 
     def distance(self, description: Tensor) -> Tensor:
         """Return the squared distance [N] of descriptions [N, D] to the nearest class mean."""
-        away = description[:, None] - self.means  # [N, classes, D]
-        return torch.einsum("ncd,de,nce->nc", away, self.precision, away).amin(dim=1)
+        places = description @ self.whitening, self.means @ self.whitening
+        return torch.cdist(*places, compute_mode="donot_use_mm_for_euclid_dist").square().amin(dim=1)
 
-    def trusts(self, probability: Tensor, distance: Tensor) -> Tensor:
-        """Tell which answers are trusted: bool [N] from top probabilities [N] and distances [N]."""
-        return (probability >= self.least_probability) & (distance <= self.most_distance)
+    def trusts(self, probability: float, distance: float) -> bool:
+        """Tell whether an answer of this probability and distance is trusted."""
+        return probability >= self.least_probability and distance <= self.most_distance
 
 
 def fit_familiarity(model: CNN, train: Split, val: Split, temperature: float) -> Familiarity:
@@ -61,11 +61,12 @@ def fit_familiarity(model: CNN, train: Split, val: Split, temperature: float) ->
     residuals = (known - means[labels]).double()
     covariance = residuals.T @ residuals / len(residuals)
     covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
-    places = Familiarity(means, torch.linalg.inv(covariance).float(), float("inf"), 0.0)
+    whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
+    places = Familiarity(means, whitening, float("inf"), 0.0)
     logits, description = describe(model, val)
     probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), places.distance(description)
     share = both_pass(probability, distance)
-    return Familiarity(means, places.precision, distance.quantile(share).item(), probability.quantile(1 - share).item())
+    return Familiarity(means, whitening, distance.quantile(share).item(), probability.quantile(1 - share).item())
 
 
 def both_pass(probability: Tensor, distance: Tensor) -> float:

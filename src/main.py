@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.checkpoint import Checkpoint, save_checkpoint
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse
-from mnist_cnn.data_loader import Dataset, load, split_off
+from mnist_cnn.data_loader import Dataset, load, rehearse, split_off
 from mnist_cnn.device import pick_device
+from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, evaluate_and_show
 from mnist_cnn.familiarity import fit_familiarity
 from mnist_cnn.files import check_writable
@@ -22,6 +23,8 @@ def run(config: TrainConfig) -> Path:
     pick_device(config.device)
     check_writable(config.output_dir)
     dataset = load(config.dataset, config.data_dir)
+    if config.init_from:
+        dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
     print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
     checkpoint = learn_limits(fit(dataset, config), dataset)
     path = config.output_dir / MODELS / f"{dataset.name}_cnn_final.pth"
@@ -30,6 +33,21 @@ def run(config: TrainConfig) -> Path:
     print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
     evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
     return path
+
+
+def load_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
+    """Load the dataset that a model was trained on.
+
+    Raises:
+        InputError: it has other classes than the one to learn.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.classes != dataset.classes:
+        raise InputError(
+            f"{path} tells {', '.join(checkpoint.classes)} apart, {dataset.name} has {', '.join(dataset.classes)}; "
+            "--init-from needs a model of the same classes"
+        )
+    return load(checkpoint.dataset, data_dir)
 
 
 def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
@@ -41,10 +59,12 @@ def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
 
 
 def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:
-    """Read the flags; those not given come from the preset."""
+    """Read the flags; those not given come from the preset, `fine-tune` where there is a model to go on from."""
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    names.add_argument("--preset", default="default")
-    preset = names.parse_known_args(argv)[0].preset
+    names.add_argument("--preset")
+    names.add_argument("--init-from")
+    known = names.parse_known_args(argv)[0]
+    preset = known.preset or ("fine-tune" if known.init_from else "default")
     return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog)
 
 

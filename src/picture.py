@@ -17,7 +17,8 @@ Pixels = npt.NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif")
 MOST_PIXELS = 64_000_000
-LONGEST_SIDE = 1000  # of the grey image: a stroke of a digit that fills a twentieth of it is still some pixels wide
+MOST_BYTES = 256 * 2**20  # of a file in memory
+LONGEST_SIDE = 800  # of the grey image: a digit that fills a twentieth of it is still 20 to 40 pixels high
 CLEARLY = 1.5  # a colour channel replaces luminance where its contrast is so many times as large
 
 
@@ -46,12 +47,17 @@ def read_picture(source: object, name: str = "picture") -> Picture:
     if isinstance(source, Image.Image):
         return from_pil(source, name)
     if isinstance(source, (bytes, bytearray, memoryview)):
+        if len(source) > MOST_BYTES:
+            raise InputError(f"{name}: more than {MOST_BYTES >> 20} MiB; scale the picture down first")
         return decode(io.BytesIO(source), name)
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
             raise InputError(f"{source}: no such file; name a picture or a folder of pictures")
-        with Path(source).open("rb") as file:
-            return decode(file, str(source))
+        try:
+            with Path(source).open("rb") as file:
+                return decode(file, str(source))
+        except OSError as error:
+            raise InputError(f"{source}: {error.strerror}; check the file") from None
     raise InputError(f"{name}: a {type(source).__name__} is not a picture; give a path, bytes, a PIL image or an array")
 
 
@@ -124,7 +130,7 @@ def from_array(array: npt.NDArray[Any], name: str) -> Pixels:
 
 
 def shrink(pixels: Pixels) -> Picture:
-    """Average squares of pixels until no side is above 1,000, then make it grey."""
+    """Average squares of pixels until no side is above 800, then make it grey."""
     scale = -(-max(pixels.shape[:2]) // LONGEST_SIDE)
     if scale > 1:
         height, width = (-(-side // scale) for side in pixels.shape[:2])

@@ -5,8 +5,7 @@ import io
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,17 +14,15 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from mnist_cnn.checkpoint import SHIPPED
-from mnist_cnn.classifier import Choice, Classifier, Prediction, prepare
+from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
-from mnist_cnn.picture import SUFFIXES
+from mnist_cnn.picture import MOST_BYTES, SUFFIXES
 from mnist_cnn.steps import draw_boxes, draw_steps
 
 STDIN = "-"
-CHUNK = 256  # files read before the first of them is answered
 MANY = 50  # files that deserve a progress bar
-MOST_BYTES = 256 * 2**20
 FIELDS = ("file", "digit", "probability", "confident")
 
 
@@ -47,48 +44,6 @@ def find_files(paths: Sequence[str]) -> list[str]:
         else:
             files.append(path)
     return files
-
-
-def content(file: str) -> object:
-    """Return what `read_picture` is to read: the file, or the bytes of standard input.
-
-    Raises:
-        InputError: standard input does not end within 256 MiB.
-    """
-    if file != STDIN:
-        return Path(file)
-    piped = sys.stdin.buffer.read(MOST_BYTES + 1)
-    if len(piped) > MOST_BYTES:
-        raise InputError("standard input: more than 256 MiB; scale the picture down first")
-    return piped
-
-
-def read_all(
-    classifier: Classifier, files: Sequence[str], several: bool
-) -> Iterator[tuple[str, object, list[Prediction] | InputError]]:
-    """Yield each file, what was read, and its answers or what is wrong with it, in order."""
-
-    def attempt(file: str) -> tuple[object, list[Choice] | InputError]:
-        source: object = None
-        try:
-            source = content(file)
-            return source, prepare(source, "standard input" if file == STDIN else file, several)
-        except InputError as error:
-            return source, error
-        except OSError as error:
-            return source, InputError(f"{file}: {error.strerror}; check the file")
-
-    rest = iter(files)
-    with ThreadPoolExecutor() as threads:
-        while chunk := list(itertools.islice(rest, 1 if several else CHUNK)):
-            read = list(threads.map(attempt, chunk))
-            choices = [choice for _, found in read if isinstance(found, list) for choice in found]
-            answers = iter(classifier.answer(choices))
-            for file, (source, found) in zip(chunk, read, strict=True):
-                if isinstance(found, InputError):
-                    yield file, source, found
-                else:
-                    yield file, source, [answer for _ in found for answer in next(answers)]
 
 
 @dataclass(frozen=True)
@@ -189,7 +144,9 @@ def command(
     write = json_line if as_json else csv_line if as_csv else text_line
     failed = False
     quiet = len(files) < MANY or not sys.stderr.isatty()
-    bar = tqdm(read_all(classifier, files, several), total=len(files), unit=" files", disable=quiet)
+    sources = [sys.stdin.buffer.read(MOST_BYTES + 1) if file == STDIN else Path(file) for file in files]
+    found = classifier.read(zip(sources, ("standard input" if f == STDIN else f for f in files), strict=True), several)
+    bar = tqdm(zip(files, sources, found, strict=True), total=len(files), unit=" files", disable=quiet)
     for number, (file, source, answers) in enumerate(bar):
         if isinstance(answers, InputError):
             tqdm.write(f"error: {answers}", file=sys.stderr)

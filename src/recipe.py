@@ -16,10 +16,13 @@ from mnist_cnn.errors import InputError
 class TrainConfig:
     """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
 
-    preset: Literal["default", "fast", "tiny", "best"] = "default"
+    preset: Literal["default", "fast", "tiny", "best", "fine-tune"] = "default"
     """Recipe to start from; the other flags change it."""
     dataset: str = "auto"
-    """mnist, fashion-mnist, digits (bundled) or a folder of IDX files; auto is mnist if it can be had, else digits."""
+    """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; auto
+    is mnist if it can be had, else digits."""
+    init_from: Path | None = None
+    """Trained model to go on from (fine-tuning), with some of the images it knows among the new ones."""
     data_dir: Path | None = None
     """Folder with the data, looked in before $MNIST_CNN_DATA and ./data; downloads go there."""
     output_dir: Path = Path()
@@ -68,7 +71,7 @@ class TrainConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Return what decides the result besides the data, as plain values: no paths, no device."""
-        elsewhere = {"dataset", "data_dir", "output_dir", "device", "resume"}
+        elsewhere = {"dataset", "init_from", "data_dir", "output_dir", "device", "resume"}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere}
 
 
@@ -102,6 +105,9 @@ PRESETS = {
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
         ),
+    ),
+    "fine-tune": Preset(
+        ModelConfig(), TrainConfig(preset="fine-tune", epochs=5, learning_rate=0.001, filter_learning_rate=0.003)
     ),
     "best": Preset(
         ModelConfig(stages=((32, 64), (128, 128), (128,))),

@@ -134,8 +134,8 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     """Train on the dataset's train split less the validation images; the test split is not looked at.
 
     After each epoch `saved_models/checkpoints/NAME_cnn_epoch_N.pth` and `saved_models/NAME_cnn_history.csv` are
-    written below `config.output_dir`. The network is that of the preset unless `model` is given; its classes, mean
-    and standard deviation come from the dataset.
+    written below `config.output_dir`. The network is that of `config.init_from`, or a new one: the preset's unless
+    `model` is given, with classes, mean and standard deviation from the dataset.
 
     Returns:
         The last epoch's checkpoint, without training state, with a temperature fitted on the validation split.
@@ -150,10 +150,14 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     mean, std = pixel_statistics(train.images)
     if dataset.classes == DIGITS:
         train = with_serifs(train, config)
-    shape = model or PRESETS[config.preset].model
-    model_config = dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std)
     torch.manual_seed(config.seed)
-    learner = build_learner(CNN(model_config), config, len(train))
+    if config.init_from:
+        network = load_checkpoint(config.init_from).build_model()
+    else:
+        shape = model or PRESETS[config.preset].model
+        network = CNN(dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std))
+    model_config = network.config
+    learner = build_learner(network, config, len(train))
     train, val = train.to(learner.device), val.to(learner.device)
     models = config.output_dir / MODELS
     history = restore(learner, newest_checkpoint(models, dataset.name), config) if config.resume else []

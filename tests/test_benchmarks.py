@@ -17,7 +17,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    assert (folder / f"{name}.png").stat().st_size > 10_000
+    assert name == "robustness" or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
 
@@ -53,3 +53,12 @@ def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
     assert [row["images"] for row in rows if row["axis"] == "images"] == [128, 256, 512, 1024, 2048, 4096]
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
     assert text.count("| batch size |") == 6
+
+
+def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
+    text = bench("robustness", tmp_path, mnist_data, "--images", "200")
+    result = json.loads((tmp_path / "robustness.json").read_text())
+    assert result["spoilt"]["clean"]["accuracy"] > 0.98
+    assert all(row["accuracy"] > 0.8 for row in result["spoilt"].values())
+    assert all(row["turned_away"] > 0.7 for row in result["no digits"].values())
+    assert all(name in text for name in (*result["spoilt"], *result["no digits"]))

@@ -20,8 +20,8 @@ def trusted(images: Tensor) -> float:
     split = Split(images, torch.zeros(len(images), dtype=torch.int64))
     logits, description = describe(checkpoint.build_model(), split)
     probability = (logits / checkpoint.temperature).softmax(dim=1).amax(dim=1)
-    distance = checkpoint.familiarity.distance(description)
-    return checkpoint.familiarity.trusts(probability, distance).float().mean().item()
+    pairs = zip(probability.tolist(), checkpoint.familiarity.distance(description).tolist(), strict=True)
+    return float(np.mean([checkpoint.familiarity.trusts(*pair) for pair in pairs]))
 
 
 def test_distance_against_numpy() -> None:
@@ -30,7 +30,7 @@ def test_distance_against_numpy() -> None:
     root = dice.normal(size=(5, 5))
     precision = root @ root.T
     expected = [min((p - m) @ precision @ (p - m) for m in means) for p in points]
-    familiarity = Familiarity(torch.tensor(means).float(), torch.tensor(precision).float(), 1.0, 0.5)
+    familiarity = Familiarity(torch.tensor(means).float(), torch.tensor(root).float(), 1.0, 0.5)
     found = familiarity.distance(torch.tensor(points).float())
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4)
 
@@ -41,8 +41,9 @@ def test_limits_let_the_share_of_validation_pass(digits: Dataset) -> None:
     train, val = split_off(digits.train, 0.3, 0)
     familiarity = fit_familiarity(model, train, val, 1.0)
     logits, description = describe(model, val)
-    passing = familiarity.trusts(logits.softmax(dim=1).amax(dim=1), familiarity.distance(description))
-    assert PASS - 0.005 <= passing.float().mean() <= 1
+    probability, distance = logits.softmax(dim=1).amax(dim=1), familiarity.distance(description)
+    pairs = zip(probability.tolist(), distance.tolist(), strict=True)
+    assert PASS - 0.005 <= np.mean([familiarity.trusts(*pair) for pair in pairs]) <= 1
     assert familiarity.means.shape == (10, 16)
     known = describe(model, train)[1]
     for digit in range(10):
@@ -65,7 +66,7 @@ def test_digits_pass_and_other_things_do_not(mnist: Dataset, mnist_data: Path) -
     "change",
     [
         {"means": torch.zeros(9, 14)},
-        {"precision": torch.zeros(14, 13)},
+        {"whitening": torch.zeros(14, 13)},
         {"most_distance": float("nan")},
         {"least_probability": 2.0},
     ],

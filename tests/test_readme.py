@@ -83,7 +83,10 @@ def test_every_command_of_the_quick_start(clone: Path) -> None:
     assert (clone / "saved_models" / "digits_cnn_final.pth").is_file()
 
 
-@pytest.mark.parametrize("command", [line for line in commands("Things to try") if "evaluate" not in line])
+OTHER = [*commands("Things to try"), *commands("Read your own digits")]
+
+
+@pytest.mark.parametrize("command", [line for line in OTHER if "evaluate" not in line])
 def test_flags_of_every_other_command_exist(command: str, tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("mnist-cnn")
     arguments = [*shlex.split(command)[1:], "--help"]
@@ -92,8 +95,8 @@ def test_flags_of_every_other_command_exist(command: str, tmp_path: Path) -> Non
 
 
 def test_the_python_example_runs(mnist_data: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    ast.parse(example)
+    reading, example = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    ast.parse(reading)
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(example)],
         cwd=ROOT, env=environment(MNIST_CNN_DATA=str(mnist_data)), capture_output=True, text=True,
@@ -101,6 +104,22 @@ def test_the_python_example_runs(mnist_data: Path) -> None:
     assert result.returncode == 0, result.stderr
     accuracy = float(result.stdout.split()[0])
     assert accuracy == readme.read_report(ROOT / "saved_models" / "mnist_cnn_final.json")[1].accuracy
+
+
+def test_the_pictures_are_read_as_the_page_says(tmp_path: Path) -> None:
+    reading = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
+    one, several, boxes = (line for line in commands("Read your own digits") if "images/own" in line)
+    for command in (one, several.replace("runs", str(tmp_path)), boxes.replace("runs", str(tmp_path))):
+        program = Path(sys.executable).with_name(shlex.split(command)[0])
+        arguments = shlex.split(command)[1:]
+        result = subprocess.run([program, *arguments], cwd=ROOT, env=environment(), capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout in README or "own_digits.jpg: 17324 (" in result.stdout
+    assert (tmp_path / "steps").is_dir()
+    result = subprocess.run(
+        [sys.executable, "-c", reading], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert [line[0] for line in result.stdout.splitlines()] == list("417324"), result.stderr
 
 
 def test_every_local_link_leads_somewhere() -> None:

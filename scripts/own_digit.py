@@ -1,0 +1,60 @@
+"""Draw README's pictures of a digit on paper, and of how the program reads it.
+
+The pictures are drawn, not taken: a felt pen's 4 and a row of digits on squared paper, in uneven light.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mnist_cnn.predict import command
+
+IMAGES = Path(__file__).parent.parent / "images"
+STROKES = {  # points of each stroke, in a box of 100 x 140
+    1: [[(20, 40), (55, 5), (52, 138)]],
+    2: [[(12, 35), (30, 8), (62, 6), (78, 34), (60, 75), (8, 134), (50, 124), (92, 132)]],
+    3: [[(14, 14), (50, 3), (78, 24), (64, 54), (36, 66), (72, 76), (84, 108), (52, 138), (8, 124)]],
+    4: [[(48, 4), (28, 50), (8, 86), (50, 82), (94, 84)], [(66, 40), (64, 90), (60, 138)]],
+    7: [[(10, 12), (50, 8), (88, 12), (64, 70), (44, 138)], [(30, 74), (84, 70)]],
+}
+
+
+def paper(height: int, width: int, dice: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Make squared paper in the light of a lamp at its upper left, as shares of white [H, W]."""
+    y, x = np.mgrid[0:height, 0:width]
+    page = np.full((height, width), 0.93)
+    page[(y % 46 < 2) | (x % 46 < 2)] = 0.8
+    light = 1 - 0.45 * np.hypot(x / width - 0.2, y / height - 0.1)
+    return np.asarray(page * light + dice.normal(0, 0.012, page.shape))
+
+
+def photo(digits: list[int], seed: int) -> Image.Image:
+    """Write digits on paper and photograph them."""
+    dice = np.random.default_rng(seed)
+    height, width = 420, 160 + 260 * len(digits)
+    ink = np.zeros((height, width), np.uint8)
+    for place, digit in enumerate(digits):
+        corner = np.array([110 + 260 * place, 70]) + dice.normal(0, 10, 2)
+        for stroke in STROKES[digit]:
+            smooth = cv2.GaussianBlur(np.repeat(np.array(stroke, np.float64), 12, axis=0)[:, None], (1, 0), 0, sigmaY=5)
+            points = (corner + 1.9 * smooth[:, 0] + dice.normal(0, 0.6, (len(smooth), 2))).astype(np.int32)
+            cv2.polylines(ink, [points], False, 255, 13, cv2.LINE_AA)
+    cover = cv2.GaussianBlur(ink, (0, 0), 2)[:, :, None] / 255
+    grey = np.repeat(255 * paper(height, width, dice)[:, :, None], 3, axis=2)
+    pixels = grey * (1 - cover) + np.array([38, 40, 92]) * cover
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+if __name__ == "__main__":
+    for name, digits, several in (("own_digit", [4], False), ("own_digits", [1, 7, 3, 2, 4], True)):
+        file = IMAGES / f"{name}.jpg"
+        photo(digits, seed=3).save(file, quality=85)
+        folder = IMAGES / name
+        command(
+            (str(file),), several=several, show_steps=None if several else folder, annotate=folder if several else None
+        )
+        (folder / f"0000_{name}.png").replace(IMAGES / f"{name}_read.png")
+        folder.rmdir()
