@@ -164,8 +164,9 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     try:
         for epoch in range(len(history) + 1, config.epochs + 1):
             record = run_epoch(learner, train, val, config, epoch)
-            save_progress(models, snapshot(learner, model_config, dataset, config, [*history, record]), epoch)
+            path = save_progress(models, snapshot(learner, model_config, dataset, config, [*history, record]), epoch)
             history.append(record)
+            remove_older(path, dataset.name)
     except KeyboardInterrupt:
         kept = f"epoch {len(history)} is safe: go on with --resume" if history else "no epoch was finished"
         raise KeyboardInterrupt(f"stopped in epoch {epoch} of {config.epochs}; {kept}") from None
@@ -226,8 +227,8 @@ def snapshot(
     )
 
 
-def save_progress(models: Path, checkpoint: Checkpoint, epoch: int) -> None:
-    """Write history and checkpoint; older checkpoints of the same name go once the new one is safe."""
+def save_progress(models: Path, checkpoint: Checkpoint, epoch: int) -> Path:
+    """Write history and checkpoint; return where the checkpoint is."""
     name = f"{checkpoint.dataset}_cnn"
     with whole_file(models / f"{name}_history.csv") as temporary, temporary.open("w", newline="") as file:
         rows = csv.DictWriter(file, fieldnames=list(checkpoint.history[0]))
@@ -235,7 +236,12 @@ def save_progress(models: Path, checkpoint: Checkpoint, epoch: int) -> None:
         rows.writerows(checkpoint.history)
     path = models / "checkpoints" / f"{name}_epoch_{epoch}.pth"
     save_checkpoint(checkpoint, path)
-    for older in path.parent.glob(f"{name}_epoch_*.pth"):
+    return path
+
+
+def remove_older(path: Path, dataset: str) -> None:
+    """Remove a dataset's other checkpoints once the one at `path` is safe."""
+    for older in path.parent.glob(f"{dataset}_cnn_epoch_*.pth"):
         if older != path:
             older.unlink()
 
