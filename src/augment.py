@@ -101,7 +101,8 @@ def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
-    spoilt = torch.rand(len(images), generator=generator) < share
+    device = images.device
+    spoilt = (torch.rand(len(images), generator=generator) < share).to(device)
     if not spoilt.any():
         return images
     ink = images[spoilt] / 255
@@ -110,10 +111,10 @@ def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     def draw(low: float, high: float, chance: float = 1.0) -> Tensor:
         """Draw a strength for each image, 0 for those that chance spares: [count, 1, 1, 1]."""
         value = low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
-        return value * (torch.rand(count, 1, 1, 1, generator=generator) < chance)
+        return (value * (torch.rand(count, 1, 1, 1, generator=generator) < chance)).to(device)
 
-    rows = torch.arange(height).view(1, 1, -1, 1)
-    columns = torch.arange(width).view(1, 1, 1, -1)
+    rows = torch.arange(height, device=device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=device).view(1, 1, 1, -1)
     ink = torch.lerp(ink, thicken(ink), draw(0, 1, 0.25))
     ink = torch.lerp(ink, -thicken(-ink), draw(0, 0.7, 0.2))
     ink = torch.lerp(ink, blur(ink, generator), draw(0.3, 1, 0.4))
@@ -122,12 +123,12 @@ def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     ink = torch.maximum(ink, draw(0.2, 1, 0.25) * (draw(0.8, 1.6) - line).clamp(0, 1))
     blot = ((columns - width * draw(0, 1)).abs() < draw(1, 4, 0.2)) & ((rows - height * draw(0, 1)).abs() < draw(1, 4))
     ink = torch.where(blot, draw(0, 1, 0.5), ink)
-    light = torch.rand(count, 1, 3, 3, generator=generator) * draw(0.2, 0.8, 0.3)
+    light = torch.rand(count, 1, 3, 3, generator=generator).to(device) * draw(0.2, 0.8, 0.3)
     ink = ink + F.interpolate(light, (height, width), mode="bilinear", align_corners=True)
     contrast = 1 - draw(0, 0.8, 0.5)
     ink = ink / ink.amax(dim=(2, 3), keepdim=True).clamp(min=1)
-    ink = ink + draw(0.02, 0.35, 0.4) * torch.randn(ink.shape, generator=generator)
-    dead = torch.rand(ink.shape, generator=generator)
+    ink = ink + draw(0.02, 0.35, 0.4) * torch.randn(ink.shape, generator=generator).to(device)
+    dead = torch.rand(ink.shape, generator=generator).to(device)
     rate = draw(0, 0.08, 0.15)
     ink = torch.where(dead < rate, 0, torch.where(dead > 1 - rate, 1, ink)).clamp(0, 1)
     ink = ink * contrast + (1 - contrast) * draw(0, 1)
