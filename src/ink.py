@@ -23,13 +23,12 @@ class Ink:
     """Ink told from paper.
 
     Attributes:
-        grey: the picture, enlarged if it was small, uint8 [H, W].
-        contrast: how far each pixel differs from its paper towards ink, float32 [H, W], 0..255.
+        contrast: how far each pixel of the picture, enlarged if it was small, differs from its paper towards ink,
+            float32 [H, W], 0..255.
         mask: which pixels are ink, bool [H, W].
         zoom: how many pixels stand for one of the picture given.
     """
 
-    grey: Pixels
     contrast: Floats
     mask: Mask
     zoom: int
@@ -49,7 +48,7 @@ def find_ink(grey: Pixels) -> Ink:
         contrast = np.asarray(cv2.GaussianBlur(contrast, (0, 0), 1.0), dtype=np.float32)
     contrast = contrast.clip(0, 255)
     mask = without_specks(without_boxes(without_rules(threshold(contrast, noise))))
-    return Ink(grey, contrast, mask, zoom)
+    return Ink(contrast, mask, zoom)
 
 
 def paper(grey: Pixels, even: bool) -> tuple[Floats, bool]:
