@@ -52,8 +52,7 @@ def load_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
 
 def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
     """Add to a trained model which of its answers to trust, measured on train and validation images."""
-    settings = checkpoint.train_config
-    train, val = split_off(dataset.train, settings["val_size"], settings["seed"])
+    train, val = split_off(dataset.train, checkpoint.train_config["val_size"])
     familiarity = fit_familiarity(checkpoint.build_model(), train, val, checkpoint.temperature)
     return dataclasses.replace(checkpoint, familiarity=familiarity)
 

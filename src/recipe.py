@@ -44,7 +44,7 @@ class TrainConfig:
     val_size: float = 1 / 12
     """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
     seed: int = 0
-    """Fixes the validation split, the first weights, the order of images and their distortions."""
+    """Fixes the first weights, the order of images and their distortions."""
     device: str = "auto"
     """cpu, cuda, mps, xpu; auto takes an accelerator where there is one."""
     precision: Precision = "auto"

@@ -146,7 +146,7 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
         KeyboardInterrupt: Ctrl-C; its message says what is safe and how to go on.
     """
     make_deterministic(config.deterministic)
-    train, val = split_off(dataset.train, config.val_size, config.seed)
+    train, val = split_off(dataset.train, config.val_size)
     mean, std = pixel_statistics(train.images)
     if dataset.classes == DIGITS:
         train = with_serifs(train, config)

@@ -38,7 +38,7 @@ def test_distance_against_numpy() -> None:
 def test_limits_let_the_share_of_validation_pass(digits: Dataset) -> None:
     torch.manual_seed(0)
     model = CNN(ModelConfig(stages=((8,), (8,))))
-    train, val = split_off(digits.train, 0.3, 0)
+    train, val = split_off(digits.train, 0.3)
     familiarity = fit_familiarity(model, train, val, 1.0)
     logits, description = describe(model, val)
     probability, distance = logits.softmax(dim=1).amax(dim=1), familiarity.distance(description)
