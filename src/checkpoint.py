@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.cnn_model import ModelConfig, Network, build
 from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import whole_file
@@ -45,14 +45,14 @@ class Checkpoint:
     familiarity: Familiarity | None = None
     training_state: dict[str, Any] | None = None
 
-    def build_model(self) -> CNN:
+    def build_model(self) -> Network:
         """Build the network with these weights, in eval mode on the CPU.
 
         Raises:
             ValueError: the weights are not those of such a network.
         """
         with torch.device("meta"):
-            model = CNN(self.model_config)
+            model = build(self.model_config)
         try:
             model.load_state_dict(self.state_dict, assign=True)
         except RuntimeError as error:

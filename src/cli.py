@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("mnist_cnn.main", "train a model, evaluate it once, save it, draw the figures"),
     "evaluate": ("mnist_cnn.evaluate", "evaluate a saved model on a test split"),
     "predict": ("mnist_cnn.predict", "read the digits in your own pictures"),
+    "average": ("mnist_cnn.average", "make one model of several whose logits are averaged"),
     "study": ("mnist_cnn.study", "train one recipe with many seeds: mean and spread"),
 }
 

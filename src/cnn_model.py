@@ -1,5 +1,6 @@
 """The network: raw pixels in, logits out."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from mnist_cnn.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a `CNN`."""
+    """The shape of a `CNN`, or of an `Average` of some."""
 
     stages: tuple[tuple[int, ...], ...] = ((16, 32), (64, 64), (128,))
     """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
@@ -24,6 +25,8 @@ class ModelConfig:
     """Mean of the training pixels, as a share of 255."""
     std: float = 0.3081
     """Standard deviation of the training pixels, as a share of 255."""
+    members: int = 1
+    """Networks of this shape whose logits are averaged."""
 
     def __post_init__(self) -> None:
         """Check that such a network exists."""
@@ -32,6 +35,8 @@ class ModelConfig:
             raise InputError(f"stages {self.stages} must be 1 to 4 groups of convolutions")
         if not all(1 <= n <= 4096 for n in (*widths, self.classes)):
             raise InputError(f"stages {self.stages} and classes {self.classes} must hold numbers from 1 to 4096")
+        if not 1 <= self.members <= 100:
+            raise InputError(f"members is {self.members}; it must be 1 to 100")
         if not self.std > 0:
             raise InputError(f"std is {self.std}; it must be above 0")
 
@@ -124,6 +129,37 @@ class CNN(nn.Module):
             features = stage(features)
             means.append(features.mean(dim=(2, 3)))
         return self.classify(features), torch.cat(means, dim=1)
+
+
+class Average(nn.Module):
+    """Networks of one shape, each trained by itself; their logits are averaged."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the members, with random weights."""
+        super().__init__()
+        self.config = config
+        self.members = nn.ModuleList(CNN(dataclasses.replace(config, members=1)) for _ in range(config.members))
+
+    def parameter_count(self) -> int:
+        """Count the parameters of all members."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute logits [N, classes], as a `CNN` does."""
+        return torch.stack([member(images) for member in self.members]).mean(dim=0)
+
+    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits, and the members' descriptions side by side, as a `CNN` does."""
+        logits, descriptions = zip(*(member.describe(images) for member in self.members), strict=True)  # type: ignore[operator]
+        return torch.stack(logits).mean(dim=0), torch.cat(descriptions, dim=1)
+
+
+Network = CNN | Average
+
+
+def build(config: ModelConfig) -> Network:
+    """Build the network of a shape, with random weights from torch's global generator."""
+    return CNN(config) if config.members == 1 else Average(config)
 
 
 def block(convolution: nn.Conv2d, halve: bool) -> list[nn.Module]:

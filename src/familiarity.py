@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
-from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.cnn_model import ModelConfig, Network
 from mnist_cnn.data_loader import Split, batches
 
 PASS = 0.995  # share of the validation digits that an answer may be trusted for
@@ -36,7 +37,7 @@ class Familiarity:
         Raises:
             ValueError: it does not.
         """
-        size = sum(stage[-1] for stage in model.stages)
+        size = model.members * sum(stage[-1] for stage in model.stages)
         shapes = tuple(self.means.shape), tuple(self.whitening.shape)
         if shapes != ((model.classes, size), (size, size)):
             raise ValueError(f"familiarity has shapes {shapes}")
@@ -53,7 +54,7 @@ class Familiarity:
         return probability >= self.least_probability and distance <= self.most_distance
 
 
-def fit_familiarity(model: CNN, train: Split, val: Split, temperature: float) -> Familiarity:
+def fit_familiarity(model: Network, train: Split, val: Split, temperature: float) -> Familiarity:
     """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass."""
     model.eval()
     known, labels = describe(model, train)[1], train.labels.cpu()
@@ -80,9 +81,13 @@ def both_pass(probability: Tensor, distance: Tensor) -> float:
 
 
 @torch.inference_mode()
-def describe(model: CNN, split: Split) -> tuple[Tensor, Tensor]:
+def describe(model: Network, split: Split) -> tuple[Tensor, Tensor]:
     """Return logits [N, classes] and descriptions [N, D] of a split, float32 on the CPU."""
     device = next(model.parameters()).device
-    parts = [model.describe(batch.images.to(device)) for batch in batches(split, 1000)]
+    with tqdm(total=len(split), desc="limits of trust", unit=" images", unit_scale=True, leave=False) as bar:
+        parts = []
+        for batch in batches(split, 1000):
+            parts.append(model.describe(batch.images.to(device)))
+            bar.update(len(batch))
     logits, descriptions = zip(*parts, strict=True)
     return torch.cat(logits).cpu(), torch.cat(descriptions).cpu()

@@ -1,21 +1,19 @@
 """The default job: load, fit, save, evaluate once on the test split, draw the figures."""
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse
-from mnist_cnn.data_loader import Dataset, load, rehearse, split_off
+from mnist_cnn.data_loader import Dataset, load, rehearse
 from mnist_cnn.device import pick_device
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, evaluate_and_show
-from mnist_cnn.familiarity import fit_familiarity
 from mnist_cnn.files import check_writable
 from mnist_cnn.recipe import PRESETS, TrainConfig
-from mnist_cnn.train import fit
+from mnist_cnn.train import fit, learn_limits
 
 
 def run(config: TrainConfig) -> Path:
@@ -48,13 +46,6 @@ def load_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
             "--init-from needs a model of the same classes"
         )
     return load(checkpoint.dataset, data_dir)
-
-
-def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
-    """Add to a trained model which of its answers to trust, measured on train and validation images."""
-    train, val = split_off(dataset.train, checkpoint.train_config["val_size"])
-    familiarity = fit_familiarity(checkpoint.build_model(), train, val, checkpoint.temperature)
-    return dataclasses.replace(checkpoint, familiarity=familiarity)
 
 
 def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:

@@ -29,11 +29,15 @@ def draw_all(
     probabilities: Floats,
     history: Sequence[dict[str, float]],
 ) -> None:
-    """Draw every figure of an evaluation on the test split into a folder; all name their data and the model."""
+    """Draw every figure of an evaluation on the test split into a folder; all name their data and the model.
+
+    An average of networks has no history, and then no figure of it.
+    """
     title = f"{dataset.name} test split, {model}"
     labels = dataset.test.labels.numpy()
-    with saved(folder / "loss_vs_epoch.png", (7, 4)) as figure:
-        loss_vs_epoch(figure, f"{trained_on} train split, {model}", history)
+    if history:
+        with saved(folder / "loss_vs_epoch.png", (7, 4)) as figure:
+            loss_vs_epoch(figure, f"{trained_on} train split, {model}", history)
     with saved(folder / "confusion_matrix.png", (7.5, 7)) as figure:
         confusion_matrix(figure, title, report)
     with saved(folder / "per_class_metrics.png", (7, 5)) as figure:

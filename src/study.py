@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from mnist_cnn.checkpoint import save_checkpoint
 from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, load
@@ -28,10 +29,12 @@ from mnist_cnn.train import fit
 Row = dict[str, Any]
 
 
-def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = None) -> Row:
-    """Train one seed, of the preset's network or another, and score it once on the test split."""
+def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = None, keep: Path | None = None) -> Row:
+    """Train one seed, of the preset's network or another, score it once on the test split; keep it in a folder."""
     with TemporaryDirectory() as folder:
         checkpoint = fit(dataset, dataclasses.replace(config, output_dir=Path(folder)), shape)
+    if keep:
+        save_checkpoint(checkpoint, keep / f"{dataset.name}_{config.preset}_seed_{config.seed}.pth")
     model = checkpoint.build_model().to(pick_device(config.device))
     report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != dataset.test.labels.numpy())
@@ -106,6 +109,7 @@ def command(
     dataset: str = "mnist",
     data_dir: Path | None = None,
     device: str = "auto",
+    keep: Path | None = None,
 ) -> None:
     """Train seeds 0 to N-1 of a preset, score each once on the test split, print mean and spread.
 
@@ -116,12 +120,14 @@ def command(
         dataset: mnist, fashion-mnist, digits or a folder of IDX files.
         data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
+        keep: Folder for the trained models, for `mnist-cnn average`; else they are not kept.
     """
     if preset not in PRESETS:
         raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; it must be 1 or more")
-    check_writable(output.parent)
+    for folder in filter(None, (output.parent, keep)):
+        check_writable(folder)
     rows = read_rows(output)
     data = load(dataset, data_dir)
     chosen = []
@@ -129,7 +135,7 @@ def command(
         config = dataclasses.replace(PRESETS[preset].train, seed=seed, device=device)
         row = next((row for row in rows if (row["dataset"], row["recipe"]) == (data.name, config.recipe())), None)
         if row is None:
-            row = run_seed(data, config)
+            row = run_seed(data, config, keep=keep)
             rows.append(row)
             write_rows(rows, output)
         chosen.append(row)

@@ -18,11 +18,12 @@ from tqdm import tqdm
 
 from mnist_cnn.augment import distort, serif_ones
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.cnn_model import ModelConfig, build
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, batches, pixel_statistics, split_off
 from mnist_cnn.device import pick_device, pick_dtype
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS, infer
+from mnist_cnn.familiarity import fit_familiarity
 from mnist_cnn.files import whole_file
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.muon import Muon
@@ -155,7 +156,7 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
         network = load_checkpoint(config.init_from).build_model()
     else:
         shape = model or PRESETS[config.preset].model
-        network = CNN(dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std))
+        network = build(dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std))
     model_config = network.config
     learner = build_learner(network, config, len(train))
     train, val = train.to(learner.device), val.to(learner.device)
@@ -174,6 +175,13 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     return dataclasses.replace(
         snapshot(learner, model_config, dataset, config, history), temperature=temperature, training_state=None
     )
+
+
+def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
+    """Add to a trained model which of its answers to trust, measured on train and validation images."""
+    train, val = split_off(dataset.train, checkpoint.train_config["val_size"])
+    familiarity = fit_familiarity(checkpoint.build_model(), train, val, checkpoint.temperature)
+    return dataclasses.replace(checkpoint, familiarity=familiarity)
 
 
 def with_serifs(train: Split, config: TrainConfig) -> Split:

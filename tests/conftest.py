@@ -25,6 +25,13 @@ def environment(**changes: str) -> dict[str, str]:
     return kept | OFFLINE | {"PYTHONUTF8": "1"} | changes
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a person fuzz for longer than CI does."""
+    parser.addoption(
+        "--mutations", type=int, default=2400, help="files that the fuzz test of the picture reader spoils"
+    )
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
     """Run a script of src/ in an empty folder, offline."""

@@ -19,7 +19,6 @@ from mnist_cnn.picture import LONGEST_SIDE, Pixels, read_picture
 
 RAMP = np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-MUTATIONS = 2400  # of picture files, all formats together
 
 
 def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -166,11 +165,11 @@ def test_memory_is_bounded_by_the_largest_picture_allowed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_mutated_files_give_a_picture_or_the_clear_error(form: str) -> None:
+def test_mutated_files_give_a_picture_or_the_clear_error(form: str, pytestconfig: pytest.Config) -> None:
     image = Image.fromarray(RAMP).convert("RGB" if form in ("JPEG", "WEBP") else "L")
     original = encoded(image, form)
     dice = random.Random(form)  # noqa: S311
-    for _ in range(MUTATIONS // len(FORMATS)):
+    for _ in range(pytestconfig.getoption("mutations") // len(FORMATS)):
         content = bytearray(original)
         for _ in range(dice.choice((1, 1, 2, 8, 30))):
             content[dice.randrange(len(content))] = dice.randrange(256)
