@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
-import torch
 
-from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from mnist_cnn.errors import InputError
 from mnist_cnn.ink import Box, Ink, bounding_box, find_ink
-from mnist_cnn.metrics import Floats, softmax
+from mnist_cnn.onnx_model import PACKAGED, Floats, load_onnx
 from mnist_cnn.picture import Picture, Pixels, read_picture
 from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.segment import Piece, Span, find_digits, spans
@@ -25,6 +24,18 @@ CHUNK = 128  # pictures read before the first of them is answered
 PART = 16  # of them, to a thread
 TURN = 8  # degrees
 BLANK = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image with nothing on it
+
+
+class Model(Protocol):
+    """What `OnnxModel` and `TorchModel` have in common; the attributes are described in the first."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def least_probability(self) -> float: ...  # noqa: D102
+    @property
+    def most_distance(self) -> float: ...  # noqa: D102
+    def look(self, images: Pixels) -> tuple[Floats, Floats]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -158,27 +169,27 @@ def in_picture(box: Box, ink: Ink, picture: Picture) -> Box:
 class Classifier:
     """A trained network that reads pictures."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str = "the model") -> None:
-        """Build the network.
-
-        Raises:
-            InputError: the training has not ended.
-        """
-        if checkpoint.familiarity is None:
-            raise InputError(f"{name} comes from a training that has not ended; go on with --resume, or name another")
-        self.classes = checkpoint.classes
-        self.temperature = checkpoint.temperature
-        self.familiarity = checkpoint.familiarity
-        self.model = checkpoint.build_model()
+    def __init__(self, model: Model) -> None:
+        """Keep the model."""
+        self.model = model
+        self.classes = model.classes
 
     @classmethod
-    def load(cls, path: Path | str = SHIPPED) -> "Classifier":
-        """Load a trained model, the shipped one unless a file is named.
+    def load(cls, path: Path | str = PACKAGED) -> "Classifier":
+        """Load a trained model, .onnx or .pth, the shipped one unless a file is named.
 
         Raises:
-            InputError: as in `load_checkpoint`, and where its training has not ended.
+            InputError: there is none, it is damaged or foreign, or it is a .pth and PyTorch is not installed.
         """
-        return cls(load_checkpoint(Path(path)), str(path))
+        if Path(path).suffix == ".onnx":
+            return cls(load_onnx(Path(path)))
+        try:
+            from mnist_cnn.torch_model import load_torch
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"{path} needs {error.name}: pip install 'mnist-cnn[train]', or export it to .onnx where that is"
+            ) from None
+        return cls(load_torch(Path(path)))
 
     def probabilities(self, images: Pixels) -> Floats:
         """Classify images that are MNIST's in style already.
@@ -254,19 +265,17 @@ class Classifier:
         if not candidate.images:
             return Prediction(None, np.zeros(0), False, None, candidate.line, np.zeros((SIDE, SIDE), np.uint8))
         mean, distance = looked[0].mean(axis=0), looked[1].mean()
-        trusted = self.familiarity.trusts(float(mean.max()), float(distance))
+        trusted = bool(mean.max() >= self.model.least_probability and distance <= self.model.most_distance)
         return Prediction(int(mean.argmax()), mean, trusted, candidate.box, candidate.line, candidate.images[0])
 
-    @torch.inference_mode()
     def look(self, images: Pixels) -> tuple[Floats, Floats]:
         """Return probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
             what = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(f"images are {what}; give a uint8 array [N, 28, 28], or use predict for other pictures")
-        logits, distances = [np.zeros((0, len(self.classes)))], [np.zeros(0)]
-        for batch in torch.split(torch.from_numpy(np.ascontiguousarray(images)[:, None]), BATCH):
-            if len(batch):
-                outputs, description = self.model.describe(batch)
-                logits.append(outputs.double().numpy())
-                distances.append(self.familiarity.distance(description).double().numpy())
-        return softmax(np.concatenate(logits), self.temperature), np.concatenate(distances)
+        if not len(images):
+            return np.zeros((0, len(self.classes))), np.zeros(0)
+        starts = range(0, len(images), BATCH)
+        looked = [self.model.look(np.ascontiguousarray(images[start : start + BATCH])) for start in starts]
+        probabilities, distances = zip(*looked, strict=True)
+        return np.concatenate(probabilities), np.concatenate(distances)

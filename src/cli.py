@@ -8,21 +8,28 @@ from collections.abc import Sequence
 from mnist_cnn.console import stop
 
 COMMANDS = {
-    "train": ("mnist_cnn.main", "train a model, evaluate it once, save it, draw the figures"),
-    "evaluate": ("mnist_cnn.evaluate", "evaluate a saved model on a test split"),
-    "predict": ("mnist_cnn.predict", "read the digits in your own pictures"),
-    "average": ("mnist_cnn.average", "make one model of several whose logits are averaged"),
-    "study": ("mnist_cnn.study", "train one recipe with many seeds: mean and spread"),
+    "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
+    "evaluate": ("mnist_cnn.evaluate", "train", "evaluate a saved model on a test split"),
+    "predict": ("mnist_cnn.predict", "", "read the digits in your own pictures"),
+    "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
+    "average": ("mnist_cnn.average", "train", "make one model of several whose logits are averaged"),
+    "study": ("mnist_cnn.study", "train", "train one recipe with many seeds: mean and spread"),
 }
+"""Each command's module, the extra that brings what it imports, and its purpose."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Hand the arguments after the command's name to its module, imported only now."""
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in COMMANDS:
-        importlib.import_module(COMMANDS[name][0]).main(rest, prog=f"mnist-cnn {name}")
+        module, extra, _ = COMMANDS[name]
+        try:
+            command = importlib.import_module(module).main
+        except ModuleNotFoundError as error:
+            stop(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'", 2)
+        command(rest, prog=f"mnist-cnn {name}")
     elif name in ("-h", "--help"):
-        lines = [f"  {command:<10}{purpose}" for command, (_, purpose) in COMMANDS.items()]
+        lines = [f"  {command:<10}{purpose}" for command, (*_, purpose) in COMMANDS.items()]
         print("\n".join(["usage: mnist-cnn COMMAND [OPTIONS]", "", *lines, "", "mnist-cnn COMMAND --help tells more"]))
     elif name == "--version":
         print(importlib.metadata.version("mnist-cnn"))

@@ -5,7 +5,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import tyro
 
@@ -74,7 +74,7 @@ def exit_codes() -> Iterator[None]:
         stop(str(interrupt) or "stopped", INTERRUPTED)
 
 
-def stop(message: str, code: int) -> None:
+def stop(message: str, code: int) -> NoReturn:
     """Print one line on stderr and exit."""
     print(f"error: {message}" if code == 2 else f"\n{message}", file=sys.stderr)
     sys.exit(code)

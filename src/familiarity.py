@@ -46,12 +46,8 @@ class Familiarity:
 
     def distance(self, description: Tensor) -> Tensor:
         """Return the squared distance [N] of descriptions [N, D] to the nearest class mean."""
-        places = description @ self.whitening, self.means @ self.whitening
-        return torch.cdist(*places, compute_mode="donot_use_mm_for_euclid_dist").square().amin(dim=1)
-
-    def trusts(self, probability: float, distance: float) -> bool:
-        """Tell whether an answer of this probability and distance is trusted."""
-        return probability >= self.least_probability and distance <= self.most_distance
+        places = (description @ self.whitening)[:, None] - self.means @ self.whitening
+        return places.square().sum(dim=2).amin(dim=1)
 
 
 def fit_familiarity(model: Network, train: Split, val: Split, temperature: float) -> Familiarity:

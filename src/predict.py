@@ -13,11 +13,11 @@ from typing import Annotated
 from tqdm import tqdm
 from tyro.conf import Positional, arg
 
-from mnist_cnn.checkpoint import SHIPPED
 from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
+from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.picture import MOST_BYTES, SUFFIXES
 from mnist_cnn.steps import draw_boxes, draw_steps
 
@@ -114,7 +114,7 @@ def csv_line(reading: Reading) -> str:
 
 def command(
     paths: Positional[tuple[str, ...]] = (),
-    checkpoint: Path = SHIPPED,
+    checkpoint: Path = PACKAGED,
     several: bool = False,
     as_json: Annotated[bool, arg(name="json")] = False,
     as_csv: Annotated[bool, arg(name="csv")] = False,
@@ -125,7 +125,7 @@ def command(
 
     Args:
         paths: Pictures, folders of pictures, or - for one on standard input.
-        checkpoint: The model, the shipped one unless another is named.
+        checkpoint: The model, .onnx or .pth, the shipped one unless another is named.
         several: Read every digit of each picture, in reading order, instead of one.
         as_json: Print a JSON object per file.
         as_csv: Print a line of CSV per file.

@@ -15,6 +15,7 @@ from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.preprocess import SIDE
+from mnist_cnn.torch_model import TorchModel
 from test_checkpoint import make_checkpoint
 
 
@@ -147,4 +148,4 @@ def test_a_bad_picture_is_named_by_its_place(classifier: Classifier) -> None:
 
 def test_a_half_trained_model_is_refused() -> None:
     with pytest.raises(InputError, match="training that has not ended"):
-        Classifier(make_checkpoint(), "half.pth")
+        TorchModel(make_checkpoint(), "half.pth")

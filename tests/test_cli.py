@@ -33,7 +33,7 @@ def test_version() -> None:
 
 
 def test_an_unknown_command_is_refused() -> None:
-    assert_one_line_error(mnist_cnn("trian"), "no command 'trian'; there are train, evaluate, predict, study")
+    assert_one_line_error(mnist_cnn("trian"), "no command 'trian'; there are train, evaluate, predict")
 
 
 def test_every_setting_is_a_flag_of_train() -> None:

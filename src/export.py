@@ -1,0 +1,263 @@
+"""A trained checkpoint becomes an .onnx file, held to the checkpoint's own answers before it is kept."""
+
+import hashlib
+import importlib.metadata
+import io
+import logging
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from mnist_cnn.cnn_model import CNN, Network
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.data_loader import load
+from mnist_cnn.errors import InputError
+from mnist_cnn.familiarity import Familiarity
+from mnist_cnn.files import check_writable, whole_file
+from mnist_cnn.onnx_model import Floats, parse, sealed
+from mnist_cnn.picture import Pixels
+from mnist_cnn.torch_model import TorchModel
+
+MOST_DIFFERENCE = 1e-4  # between the probabilities of the file and of the checkpoint
+OPSET = 18
+CALIBRATE = 1000  # training images that choose the scales of eight bits
+ROUNDS = 11
+
+
+class Exported(nn.Module):
+    """What the file computes: a network with its calibration and its distance to what it knows."""
+
+    def __init__(self, network: Network, temperature: float, familiarity: Familiarity) -> None:
+        """Fold the batch norms away."""
+        super().__init__()
+        self.network = fold(network)
+        self.temperature = temperature
+        self.familiarity = familiarity
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map raw pixels, uint8 [N, 28, 28], to logits and probabilities [N, classes] and distances [N]."""
+        logits, description = self.network.describe(pixels[:, None])
+        return logits, (logits / self.temperature).softmax(dim=1), self.familiarity.distance(description)
+
+
+def fold(network: Network) -> Network:
+    """Fold every batch norm into the convolution before it, and rectify before pooling, which runtimes fuse."""
+    for member in (part for part in network.modules() if isinstance(part, CNN)):
+        for number, stage in enumerate(member.stages):
+            layers: list[nn.Module] = []
+            for layer in stage.children():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layers += folded(layers, layer)
+                elif not isinstance(layer, nn.ReLU):
+                    layers.append(layer)
+            member.stages[number] = nn.Sequential(*layers)
+    return network
+
+
+def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
+    """Take a convolution, and a pooling where there is one, off a list; return them with a norm and a ReLU inside.
+
+    A norm that turns a channel's sign round does not commute with pooling, and stays.
+    """
+    pool = [layers.pop()] if isinstance(layers[-1], nn.MaxPool2d) else []
+    convolution = layers.pop()
+    if pool and (norm.weight < 0).any():
+        return [convolution, *pool, norm, nn.ReLU()]
+    assert isinstance(convolution, nn.Conv2d)
+    return [fuse_conv_bn_eval(convolution, norm), nn.ReLU(), *pool]
+
+
+def to_onnx(model: TorchModel) -> onnx.ModelProto:
+    """Translate a model: uint8 [N, 28, 28] `pixels` to `logits`, `probabilities` and `distance`."""
+    exported = Exported(model.network, model.temperature, model.familiarity).eval()
+    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        program = torch.onnx.export(
+            exported,
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["pixels"],
+            output_names=["logits", "probabilities", "distance"],
+            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for part in (*proto.graph.node, *proto.graph.value_info, proto.graph):
+        part.ClearField("metadata_props")  # lines and paths of the source
+        part.ClearField("doc_string")
+    return proto
+
+
+def quantized(proto: onnx.ModelProto, train: Pixels) -> onnx.ModelProto:
+    """Compute convolutions and the last layer in eight bits, scales chosen on training images, uint8 [N, 28, 28]."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        """Hands out the images in batches, then None."""
+
+        def __init__(self) -> None:
+            self.batches = iter([{"pixels": batch} for batch in np.split(train, 10)])
+
+        def get_next(self) -> dict[str, Pixels] | None:
+            return next(self.batches, None)
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "quantized.onnx"
+        logging.disable(logging.WARNING)  # a preprocessing that folding has done already
+        quantize_static(
+            proto,
+            path,
+            Reader(),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Gemm", "MaxPool", "Relu", "ReduceMean", "Reshape"],
+        )
+        logging.disable(logging.NOTSET)
+        return onnx.load(path)
+
+
+def serialised(proto: onnx.ModelProto, about: dict[str, str]) -> bytes:
+    """Check a model and turn it, with its metadata, into a file's bytes."""
+    onnx.helper.set_model_props(proto, about)
+    onnx.checker.check_model(proto, full_check=True)
+    return sealed(proto.SerializeToString())
+
+
+def metadata(checkpoint: Checkpoint, file: Path) -> dict[str, str]:
+    """Say what a file holds."""
+    assert checkpoint.familiarity
+    return {
+        "name": file.stem,
+        "dataset": checkpoint.dataset,
+        "classes": "\n".join(checkpoint.classes),
+        "version": importlib.metadata.version("mnist-cnn"),
+        "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "temperature": repr(checkpoint.temperature),
+        "least_probability": repr(checkpoint.familiarity.least_probability),
+        "most_distance": repr(checkpoint.familiarity.most_distance),
+    }
+
+
+def check_same(found: Floats, expected: Floats) -> None:
+    """Check that two models give the same probabilities [N, classes].
+
+    Raises:
+        InputError: they do not.
+    """
+    difference = float(np.abs(found - expected).max())
+    others = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    if others or not difference <= MOST_DIFFERENCE:
+        raise InputError(
+            f"the exported probabilities differ by {difference:.1e} and {others} of {len(found)} answers from the "
+            "checkpoint's; no file was written: report this with the checkpoint"
+        )
+
+
+def check_worth(small: bytes, large: bytes, images: Pixels) -> None:
+    """Check that a quantised file is smaller than the other, and not slower: medians of alternating runs.
+
+    Raises:
+        InputError: it is not.
+    """
+    models = parse(small, "int8"), parse(large, "float32")
+    seconds: tuple[list[float], list[float]] = [], []
+    for _ in range(ROUNDS):
+        for model, spent in zip(models, seconds, strict=True):
+            start = time.perf_counter()
+            model.look(images)
+            spent.append(time.perf_counter() - start)
+    times = statistics.median(seconds[1]) / statistics.median(seconds[0])
+    print(f"int8: {len(small):,} bytes instead of {len(large):,}, {times:.2f} times as fast", file=sys.stderr)
+    if len(small) >= len(large) or times < 1:
+        raise InputError("int8 is not both smaller and faster here; no file was written: leave --quantize out")
+
+
+def accuracy_of(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
+    """Return the share of right answers."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | None = None) -> tuple[float, float]:
+    """Write a checkpoint as .onnx, unless its answers on the test split differ.
+
+    Args:
+        file: the checkpoint.
+        output: the file to write.
+        quantize: whether to compute in eight bits. Answers may then differ a little, but the file must be worth it.
+        data_dir: as in `load`.
+
+    Returns:
+        The accuracy of the checkpoint and of the file.
+
+    Raises:
+        InputError: the checkpoint or the dataset cannot be read, or the file fails its checks.
+    """
+    checkpoint = load_checkpoint(file)
+    expected, dataset = TorchModel(checkpoint, str(file)), load(checkpoint.dataset, data_dir)
+    images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
+    proto, about = to_onnx(TorchModel(checkpoint)), metadata(checkpoint, file)
+    wanted = expected.look(images)[0]
+    accuracy = accuracy_of(wanted, labels)
+    content = serialised(proto, about | {"accuracy": repr(accuracy)})
+    found = parse(content, str(output)).look(images)[0]
+    check_same(found, wanted)
+    if quantize:
+        small = quantized(proto, dataset.train.images[:CALIBRATE, 0].numpy())
+        found = parse(serialised(small, about), str(output)).look(images)[0]
+        small_content = serialised(small, about | {"accuracy": repr(accuracy_of(found, labels))})
+        check_worth(small_content, content, images[:500])
+        content = small_content
+    with whole_file(output) as temporary:
+        temporary.write_bytes(content)
+    return accuracy, accuracy_of(found, labels)
+
+
+def command(
+    checkpoint: Path = SHIPPED,
+    output: Path | None = None,
+    quantize: Literal["int8"] | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Write a trained model as one .onnx file, which predicts without PyTorch.
+
+    Args:
+        checkpoint: The trained model.
+        output: The file to write; beside the checkpoint where none is named.
+        quantize: Compute in eight bits; kept only where that is smaller and faster.
+        data_dir: Folder with the data to compare on, looked in before $MNIST_CNN_DATA and ./data.
+    """
+    path = output or checkpoint.with_suffix(".onnx")
+    if path.suffix != ".onnx":
+        raise InputError(f"--output is {path}; its name must end in .onnx")
+    check_writable(path.parent)
+    before, after = export(checkpoint, path, quantize == "int8", data_dir)
+    print(f"{path}: {path.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "export.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,45 @@
+"""A trained network in a .pth file, run by PyTorch, with the interface of `OnnxModel`."""
+
+from pathlib import Path
+
+import torch
+
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.errors import InputError
+from mnist_cnn.onnx_model import Floats
+from mnist_cnn.picture import Pixels
+
+
+class TorchModel:
+    """A network and which of its answers to trust; attributes as in `OnnxModel`."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str = "the model") -> None:
+        """Build the network.
+
+        Raises:
+            InputError: the training has not ended.
+        """
+        if checkpoint.familiarity is None:
+            raise InputError(f"{name} comes from a training that has not ended; go on with --resume, or name another")
+        self.classes = checkpoint.classes
+        self.least_probability = checkpoint.familiarity.least_probability
+        self.most_distance = checkpoint.familiarity.most_distance
+        self.about = {"dataset": checkpoint.dataset}
+        self.familiarity, self.temperature = checkpoint.familiarity, checkpoint.temperature
+        self.network = checkpoint.build_model()
+
+    @torch.inference_mode()
+    def look(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Return calibrated probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+        logits, description = self.network.describe(torch.from_numpy(images[:, None]))
+        probabilities = (logits.double() / self.temperature).softmax(dim=1)
+        return probabilities.numpy(), self.familiarity.distance(description).double().numpy()
+
+
+def load_torch(path: Path) -> TorchModel:
+    """Load a trained checkpoint.
+
+    Raises:
+        InputError: as in `load_checkpoint`, and where its training has not ended.
+    """
+    return TorchModel(load_checkpoint(path), str(path))

@@ -1,0 +1,93 @@
+"""What is exported answers as the checkpoint does, or is not written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from conftest import Program, assert_one_line_error
+from mnist_cnn.checkpoint import SHIPPED, Checkpoint, save_checkpoint
+from mnist_cnn.classifier import Classifier
+from mnist_cnn.cnn_model import CNN, ModelConfig, build
+from mnist_cnn.data_loader import DIGITS, Dataset, split_off
+from mnist_cnn.errors import InputError
+from mnist_cnn.export import check_same, export, fold
+from mnist_cnn.familiarity import fit_familiarity
+from mnist_cnn.onnx_model import load_onnx
+from mnist_cnn.torch_model import load_torch
+from test_checkpoint import make_checkpoint
+
+
+def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
+    """Make a model whose batch norms turn some signs round, which cannot be folded through a pooling."""
+    torch.manual_seed(0)
+    network = build(config).eval()
+    for norm in (layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(norm.weight)
+    familiarity = fit_familiarity(network, *split_off(digits.train, 0.2), 2.0)
+    return Checkpoint(
+        dataset="digits",
+        classes=DIGITS,
+        model_config=config,
+        state_dict=network.state_dict(),
+        train_config={"val_size": 0.2},
+        history=[],
+        temperature=2.0,
+        familiarity=familiarity,
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(stages=((4, 8), (8, 8), (16,)), shared=True, average=True),
+        ModelConfig(stages=((4,), (8,)), members=2),
+    ],
+)
+def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: Dataset, tmp_path: Path) -> None:
+    save_checkpoint(untrained(config, digits), tmp_path / "model.pth")
+    export(tmp_path / "model.pth", tmp_path / "model.onnx")
+    images = digits.test.images[:, 0].numpy()
+    found, expected = load_onnx(tmp_path / "model.onnx").look(images), load_torch(tmp_path / "model.pth").look(images)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.pth"]
+
+
+def test_folding_keeps_logits_and_leaves_no_norm() -> None:
+    network = CNN(ModelConfig(stages=((4, 8), (8,)))).eval()
+    torch.nn.init.uniform_(network.get_parameter("stages.0.5.weight"), 0.5, 2)
+    images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    expected = network(images)
+    folded = fold(network)
+    torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+
+
+def test_other_answers_are_refused() -> None:
+    expected = np.array([[0.9, 0.1], [0.2, 0.8]])
+    check_same(expected + 5e-5, expected)
+    with pytest.raises(InputError, match=r"differ by 2.0e-04 and 0 of 2"):
+        check_same(expected + 2e-4, expected)
+    with pytest.raises(InputError, match=r"differ by 7.0e-01 and 1 of 2"):
+        check_same(np.array([[0.2, 0.8], [0.2, 0.8]]), expected)
+
+
+def test_eight_bits_are_kept_only_where_they_are_worth_it(program: Program, tmp_path: Path, mnist_data: Path) -> None:
+    result = program("export.py", "--output", "small.onnx", "--quantize", "int8", MNIST_CNN_DATA=str(mnist_data))
+    assert "int8: " in result.stderr
+    if result.returncode:  # a processor without instructions for it
+        assert "no file was written" in result.stderr
+        assert not (tmp_path / "small.onnx").exists()
+    else:
+        small = Classifier.load(tmp_path / "small.onnx")
+        assert (tmp_path / "small.onnx").stat().st_size < SHIPPED.stat().st_size
+        assert float(small.model.about["accuracy"]) > 0.996  # type: ignore[attr-defined]
+
+
+def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) -> None:
+    save_checkpoint(make_checkpoint(), tmp_path / "half.pth")
+    assert_one_line_error(program("export.py", "--checkpoint", "half.pth"), "half.pth", "has not ended")
+    assert_one_line_error(program("export.py", "--output", "model.pth"), "must end in .onnx")
+    assert not (tmp_path / "half.onnx").exists()
