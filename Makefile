@@ -21,11 +21,12 @@ test: .venv/installed-dev
 notebooks: .venv/installed-dev
 	$(BIN)/python scripts/notebooks.py
 
-bench: .venv/installed
+bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/accuracy_vs_parameters.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/robustness.py
+	$(BIN)/python benchmarks/inference.py
 
 readme: .venv/installed
 	$(BIN)/python scripts/own_digit.py

@@ -17,7 +17,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    assert name == "robustness" or (folder / f"{name}.png").stat().st_size > 10_000
+    assert name in ("robustness", "inference") or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
 
@@ -62,3 +62,12 @@ def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
     assert all(row["accuracy"] > 0.8 for row in result["spoilt"].values())
     assert all(row["turned_away"] > 0.7 for row in result["no digits"].values())
     assert all(name in text for name in (*result["spoilt"], *result["no digits"]))
+
+
+def test_inference(mnist_data: Path, tmp_path: Path) -> None:
+    only = ("ONNX Runtime, float32", "OpenVINO", "PyTorch, eager")
+    text = bench("inference", tmp_path, mnist_data, "--images", "200", "--rounds", "2", "--only", *only)
+    result = json.loads((tmp_path / "inference.json").read_text())
+    assert set(result["one"]) == set(only)
+    assert 8e6 < result["operations"] < 9e6
+    assert "| its peak memory, MiB | " in text

@@ -1,0 +1,229 @@
+"""How fast digits are read: by ONNX Runtime as shipped, in eight bits, and by what else could run the network."""
+
+import io
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import openvino
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from mnist_cnn.checkpoint import SHIPPED
+from mnist_cnn.classifier import Classifier
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.data_loader import load
+from mnist_cnn.export import export
+from mnist_cnn.files import whole_file
+from mnist_cnn.onnx_model import PACKAGED, load_onnx
+from mnist_cnn.picture import Pixels
+from mnist_cnn.recipe import PRESETS
+from mnist_cnn.study import surroundings
+from mnist_cnn.torch_model import TorchModel, load_torch
+
+PHOTO = Path(__file__).parent.parent / "images" / "own_digit.jpg"
+Look = Callable[[Pixels], object]
+Seconds = dict[str, list[float]]
+
+
+def compiled(model: TorchModel) -> Look:
+    """Compile a PyTorch model's network."""
+    network = torch.compile(model.network, dynamic=True)
+
+    @torch.inference_mode()
+    def look(images: Pixels) -> object:
+        return network(torch.from_numpy(images[:, None])).softmax(dim=1)
+
+    return look
+
+
+def by_openvino(path: Path) -> Look:
+    """Run an .onnx file by OpenVINO instead."""
+    model = openvino.Core().compile_model(path, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    return lambda images: model([images])
+
+
+def in_eight_bits(folder: Path, data_dir: Path | None) -> Look:
+    """Quantise the shipped network.
+
+    Raises:
+        InputError: it is not worth it here.
+    """
+    export(SHIPPED, folder / "int8.onnx", quantize=True, data_dir=data_dir)
+    return load_onnx(folder / "int8.onnx").look
+
+
+RUNTIMES: dict[str, Callable[[Path, Path | None], Look]] = {
+    "ONNX Runtime, float32": lambda *_: load_onnx(PACKAGED).look,
+    "ONNX Runtime, int8": in_eight_bits,
+    "OpenVINO": lambda *_: by_openvino(PACKAGED),
+    "PyTorch, eager": lambda *_: load_torch(SHIPPED).look,
+    "PyTorch, torch.compile": lambda *_: compiled(load_torch(SHIPPED)),
+}
+"""The shipped network in every way; the first is how it ships."""
+
+
+def alternating(contenders: dict[str, Look], images: Pixels, rounds: int) -> Seconds:
+    """Time each contender on the same images, in turn, after a warm-up."""
+    seconds: Seconds = {name: [] for name in contenders}
+    for number in range(rounds + 2):
+        for name, look in contenders.items():
+            start = time.perf_counter()
+            look(images)
+            if number > 1:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def cold_starts(rounds: int) -> tuple[list[float], float]:
+    """Return the seconds of `mnist-cnn predict` on a photo, from shell to answer, and its peak memory in MiB."""
+    program = (Path(sys.executable).with_name("mnist-cnn"), "predict", PHOTO)
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run(program, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    code = "import resource, sys; from mnist_cnn.cli import main; main(['predict', sys.argv[1]]); "
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    result = subprocess.run([sys.executable, "-c", code, PHOTO], check=True, capture_output=True, text=True)
+    return seconds, int(result.stdout.splitlines()[-1]) / 1024
+
+
+def photo_on_one_core(rounds: int) -> list[float]:
+    """Return the seconds from the JPEG bytes of a one-megapixel photo to the answer, in a process on one core."""
+    photo = Image.open(PHOTO)
+    side = (1_000_000 / (photo.width * photo.height)) ** 0.5
+    large = io.BytesIO()
+    photo.resize((round(photo.width * side), round(photo.height * side))).save(large, "JPEG", quality=90)
+    code = (
+        "import os, sys, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from mnist_cnn.classifier import Classifier\n"
+        "photo, classifier = sys.stdin.buffer.read(), Classifier.load()\n"
+        "for _ in range(2 + int(sys.argv[1])):\n"
+        "    start = time.perf_counter(); classifier.predict([photo]); print(time.perf_counter() - start)"
+    )
+    command = [sys.executable, "-c", code, str(rounds)]
+    result = subprocess.run(command, input=large.getvalue(), check=True, capture_output=True)
+    return [float(line) for line in result.stdout.split()][2:]
+
+
+def a_second(classifier: Classifier, images: Sequence[object], rounds: int) -> list[float]:
+    """Return how many pictures a second are read, from pictures to predictions."""
+    rates = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        classifier.predict(images)
+        rates.append(len(images) / (time.perf_counter() - start))
+    return rates
+
+
+def as_png(image: Pixels) -> bytes:
+    """Write an image as a PNG file in memory."""
+    return bytes(cv2.imencode(".png", image)[1])
+
+
+def matrix_rate(rounds: int) -> float:
+    """Return the floating-point operations a second of a 2048x2048 float32 product."""
+    one = torch.randn(2048, 2048)
+    seconds = alternating({"": lambda _: one @ one}, np.zeros(0, np.uint8), rounds)[""]
+    return 2 * 2048**3 / min(seconds)
+
+
+def operations() -> int:
+    """Count the floating-point operations of the shipped network's convolutions and last layer for one image."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        load_torch(SHIPPED).network(torch.zeros(1, 1, 28, 28))
+    return int(counter.get_total_flops())
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Write a median and its range."""
+    middle, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({low} to {high})"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Lay out both parts."""
+    lines = ["| runtime | one image, µs (p50) | images a second, batches of 500 | times eager |", "|---|---|---|---|"]
+    eager = statistics.median(result["batch"]["PyTorch, eager"])
+    for name, one in result["one"].items():
+        batch = result["batch"][name]
+        rates = spread([500 / seconds for seconds in batch])
+        times = eager / statistics.median(batch)
+        lines.append(f"| {name} | {1e6 * statistics.median(one):,.0f} | {rates} | {times:.1f} |")
+    floor = result["matrix_rate"] / result["operations"]
+    lines += [
+        "",
+        (
+            f"The machine's float32 matrix rate, {result['matrix_rate'] / 1e9:,.0f} GFLOP/s, allows {floor:,.0f} "
+            f"images a second of {result['operations'] / 1e6:.1f} MFLOP each."
+        ),
+        "",
+        "| from picture to answer | median (range) |",
+        "|---|---|",
+        f"| `mnist-cnn predict photo.jpg`, from shell to answer, s | {spread(result['cold_start'], 2)} |",
+        f"| its peak memory, MiB | {result['peak_mib']:.0f} |",
+        f"| a photo of one megapixel, in memory, one core, ms | {spread([1000 * s for s in result['photo']], 1)} |",
+        f"| 28x28 arrays a second | {spread(result['arrays'])} |",
+        f"| 28x28 PNG files in memory a second | {spread(result['files'])} |",
+        "",
+        (
+            f"{result['rounds']} alternating rounds, {result['hardware']}, "
+            f"PyTorch {result['versions']['torch']}, Python {result['versions']['python']}."
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def command(
+    rounds: int = 11,
+    images: int = 10_000,
+    only: tuple[str, ...] = tuple(RUNTIMES),
+    data_dir: Path | None = None,
+    output: Path = Path("benchmarks"),
+) -> None:
+    """Measure how fast digits are read.
+
+    Args:
+        rounds: Of each measurement.
+        images: Of the test split that are read from picture to answer.
+        only: Which runtimes; PyTorch, eager has to be among them.
+        data_dir: Folder with MNIST, looked in before $MNIST_CNN_DATA and ./data.
+        output: Gets inference.json and .md.
+    """
+    test = load("mnist", data_dir).test.images[:images, 0].numpy()
+    classifier = Classifier.load()
+    with TemporaryDirectory() as folder, tqdm(total=6, desc="measurements") as bar:
+        runtimes = {name: RUNTIMES[name](Path(folder), data_dir) for name in only}
+        result: dict[str, Any] = {"rounds": rounds, **surroundings(PRESETS["default"].train)}
+        for name, measure in (
+            ("one", lambda: alternating(runtimes, test[:1], 40 * rounds)),
+            ("batch", lambda: alternating(runtimes, test[:500], rounds)),
+            ("cold_start", lambda: cold_starts(rounds)),
+            ("photo", lambda: photo_on_one_core(rounds)),
+            ("arrays", lambda: a_second(classifier, list(test), 3)),
+            ("files", lambda: a_second(classifier, [as_png(image) for image in test], 3)),
+        ):
+            result[name] = measure()
+            bar.update()
+    result["cold_start"], result["peak_mib"] = result["cold_start"]
+    result |= {"matrix_rate": matrix_rate(rounds), "operations": operations()}
+    with whole_file(output / "inference.json") as temporary:
+        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    (output / "inference.md").write_text(table(result), encoding="utf-8")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    with exit_codes():
+        parse_call(command, None, "inference.py")()
