@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train evaluate test notebooks bench readme clean
+.PHONY: train serve evaluate test notebooks bench readme clean
 
 train: .venv/installed
 	$(BIN)/python src/main.py
+
+serve: .venv/installed
+	$(BIN)/mnist-cnn serve
 
 evaluate: .venv/installed
 	$(BIN)/python src/evaluate.py

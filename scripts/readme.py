@@ -86,6 +86,7 @@ def filled_pages() -> dict[Path, str]:
         "headline": default,
         "presets": presets(),
         "training_speed": (ROOT / "benchmarks" / "training_speed.md").read_text(encoding="utf-8").strip(),
+        "inference": (ROOT / "benchmarks" / "inference.md").read_text(encoding="utf-8").strip(),
         "robustness": (ROOT / "benchmarks" / "robustness.md").read_text(encoding="utf-8").strip(),
         "output": f"```text\n{terminal}\n```",
         "results": f"{default}\n\n{table(about, report)}",

@@ -35,6 +35,8 @@ class Model(Protocol):
     def least_probability(self) -> float: ...  # noqa: D102
     @property
     def most_distance(self) -> float: ...  # noqa: D102
+    @property
+    def about(self) -> dict[str, str]: ...  # noqa: D102
     def look(self, images: Pixels) -> tuple[Floats, Floats]: ...  # noqa: D102
 
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
     "evaluate": ("mnist_cnn.evaluate", "train", "evaluate a saved model on a test split"),
     "predict": ("mnist_cnn.predict", "", "read the digits in your own pictures"),
+    "serve": ("mnist_cnn.serve", "serve", "a web page to draw digits on, and a REST service"),
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
     "average": ("mnist_cnn.average", "train", "make one model of several whose logits are averaged"),
     "study": ("mnist_cnn.study", "train", "train one recipe with many seeds: mean and spread"),

@@ -1,7 +1,5 @@
 """A trained checkpoint becomes an .onnx file, held to the checkpoint's own answers before it is kept."""
 
-import hashlib
-import importlib.metadata
 import io
 import logging
 import statistics
@@ -21,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from mnist_cnn.checkpoint import SHIPPED, load_checkpoint
 from mnist_cnn.cnn_model import CNN, Network
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
@@ -142,21 +140,6 @@ def serialised(proto: onnx.ModelProto, about: dict[str, str]) -> bytes:
     return sealed(proto.SerializeToString())
 
 
-def metadata(checkpoint: Checkpoint, file: Path) -> dict[str, str]:
-    """Say what a file holds."""
-    assert checkpoint.familiarity
-    return {
-        "name": file.stem,
-        "dataset": checkpoint.dataset,
-        "classes": "\n".join(checkpoint.classes),
-        "version": importlib.metadata.version("mnist-cnn"),
-        "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "temperature": repr(checkpoint.temperature),
-        "least_probability": repr(checkpoint.familiarity.least_probability),
-        "most_distance": repr(checkpoint.familiarity.most_distance),
-    }
-
-
 def check_same(found: Floats, expected: Floats) -> None:
     """Check that two models give the same probabilities [N, classes].
 
@@ -212,9 +195,9 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
         InputError: the checkpoint or the dataset cannot be read, or the file fails its checks.
     """
     checkpoint = load_checkpoint(file)
-    expected, dataset = TorchModel(checkpoint, str(file)), load(checkpoint.dataset, data_dir)
+    expected, dataset = TorchModel(checkpoint, file), load(checkpoint.dataset, data_dir)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
-    proto, about = to_onnx(TorchModel(checkpoint)), metadata(checkpoint, file)
+    proto, about = to_onnx(TorchModel(checkpoint, file)), expected.about
     wanted = expected.look(images)[0]
     accuracy = accuracy_of(wanted, labels)
     content = serialised(proto, about | {"accuracy": repr(accuracy)})

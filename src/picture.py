@@ -22,6 +22,10 @@ LONGEST_SIDE = 800  # of the grey image: a digit that fills a twentieth of it is
 CLEARLY = 1.5  # a colour channel replaces luminance where its contrast is so many times as large
 
 
+class TooLargeError(InputError):
+    """A picture has more pixels or bytes than are read."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A grey image, uint8 [H, W], each of whose pixels stands for `scale` x `scale` of the original's."""
@@ -48,7 +52,7 @@ def read_picture(source: object, name: str = "picture") -> Picture:
         return from_pil(source, name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         if len(source) > MOST_BYTES:
-            raise InputError(f"{name}: more than {MOST_BYTES >> 20} MiB; scale the picture down first")
+            raise TooLargeError(f"{name}: more than {MOST_BYTES >> 20} MiB; scale the picture down first")
         return decode(io.BytesIO(source), name)
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
@@ -75,7 +79,7 @@ def decode(file: Any, name: str) -> Picture:
         except InputError:
             raise
         except Image.DecompressionBombError:
-            raise InputError(f"{name}: more than {MOST_PIXELS:,} pixels; scale it down first") from None
+            raise TooLargeError(f"{name}: more than {MOST_PIXELS:,} pixels; scale it down first") from None
         except Exception as error:  # damaged files can fail in any way
             kinds = "PNG, JPEG, GIF, BMP, WebP, TIFF, PNM or AVIF"
             raise InputError(f"{name}: damaged or not a picture ({type(error).__name__}); give {kinds}") from None
@@ -89,7 +93,7 @@ def from_pil(image: Image.Image, name: str) -> Picture:
     """
     width, height = image.size
     if not 0 < width * height <= MOST_PIXELS:
-        raise InputError(f"{name}: {width:,} x {height:,} pixels; the most is {MOST_PIXELS:,}, scale it down first")
+        raise TooLargeError(f"{name}: {width:,} x {height:,} pixels; the most is {MOST_PIXELS:,}, scale it down first")
     if image.format in ("JPEG", "MPO"):
         image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # decodes fewer pixels of a large photo
     before = max(image.size)

@@ -89,18 +89,22 @@ def text_line(reading: Reading) -> str:
     return f"{reading.file}: {reading.text} ({reading.probability:.1%}{'' if reading.confident else ', not sure'})"
 
 
-def json_line(reading: Reading) -> str:
-    """Say as one JSON object what a file says: lists of everything where several digits were asked for."""
+def as_dict(reading: Reading) -> dict[str, object]:
+    """Say in plain values what a file says: lists of everything where several digits were asked for."""
     probabilities = [[round(float(p), 6) for p in answer.probabilities] for answer in reading.answers]
     confident = [answer.confident for answer in reading.answers]
-    content = {
+    return {
         "file": reading.file,
         "digit": reading.text if reading.several else reading.answers[0].digit,
         "probabilities": probabilities if reading.several else probabilities[0],
         "confident": confident if reading.several else confident[0],
         "boxes": [answer.box for answer in reading.found],
     }
-    return json.dumps(content)
+
+
+def json_line(reading: Reading) -> str:
+    """Say as one JSON object what a file says."""
+    return json.dumps(as_dict(reading))
 
 
 def csv_line(reading: Reading) -> str:

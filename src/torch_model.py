@@ -1,5 +1,7 @@
 """A trained network in a .pth file, run by PyTorch, with the interface of `OnnxModel`."""
 
+import hashlib
+import importlib.metadata
 from pathlib import Path
 
 import torch
@@ -13,18 +15,27 @@ from mnist_cnn.picture import Pixels
 class TorchModel:
     """A network and which of its answers to trust; attributes as in `OnnxModel`."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str = "the model") -> None:
-        """Build the network.
+    def __init__(self, checkpoint: Checkpoint, file: Path) -> None:
+        """Build the network of a checkpoint that was read from a file.
 
         Raises:
             InputError: the training has not ended.
         """
         if checkpoint.familiarity is None:
-            raise InputError(f"{name} comes from a training that has not ended; go on with --resume, or name another")
+            raise InputError(f"{file} comes from a training that has not ended; go on with --resume, or name another")
         self.classes = checkpoint.classes
         self.least_probability = checkpoint.familiarity.least_probability
         self.most_distance = checkpoint.familiarity.most_distance
-        self.about = {"dataset": checkpoint.dataset}
+        self.about = {
+            "name": file.stem,
+            "dataset": checkpoint.dataset,
+            "classes": "\n".join(checkpoint.classes),
+            "version": importlib.metadata.version("mnist-cnn"),
+            "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "temperature": repr(checkpoint.temperature),
+            "least_probability": repr(self.least_probability),
+            "most_distance": repr(self.most_distance),
+        }
         self.familiarity, self.temperature = checkpoint.familiarity, checkpoint.temperature
         self.network = checkpoint.build_model()
 
@@ -42,4 +53,4 @@ def load_torch(path: Path) -> TorchModel:
     Raises:
         InputError: as in `load_checkpoint`, and where its training has not ended.
     """
-    return TorchModel(load_checkpoint(path), str(path))
+    return TorchModel(load_checkpoint(path), path)

@@ -83,7 +83,7 @@ def test_every_command_of_the_quick_start(clone: Path) -> None:
     assert (clone / "saved_models" / "digits_cnn_final.pth").is_file()
 
 
-OTHER = [*commands("Things to try"), *commands("Read your own digits")]
+OTHER = [*commands("Things to try"), *commands("Read your own digits"), *commands("Use it in your program")]
 
 
 @pytest.mark.parametrize("command", [line for line in OTHER if "evaluate" not in line])

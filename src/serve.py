@@ -1,0 +1,224 @@
+"""The web page and the REST service: pictures in, digits out, over HTTP."""
+
+import importlib.metadata
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mnist_cnn.classifier import Classifier
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.errors import InputError
+from mnist_cnn.onnx_model import PACKAGED
+from mnist_cnn.service import Answer, Answers, Card, Metrics, Problem, Service
+from mnist_cnn.upload import Drawing, RefusedError
+
+WEB = Path(__file__).parent / "web"
+CONNECTIONS = 256  # at once; more get 503
+STOPPING = 10  # seconds for what has been accepted to be answered
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class Watch:
+    """Counts and times every request, and adds the headers that keep browsers safe."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str]) -> None:
+        """Keep the application, and the paths that are counted by name."""
+        self.app, self.metrics, self.known = app, metrics, known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, path = time.perf_counter(), scope["path"] if scope["path"] in self.known else "other"
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.metrics.requests.labels(path, str(message["status"])).inc()
+                self.metrics.seconds.labels(path).observe(time.perf_counter() - start)
+                docs = scope["path"].startswith("/docs")
+                message["headers"] += [
+                    (b"content-security-policy", POLICY.format(" 'unsafe-inline'" if docs else "").encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"cross-origin-opener-policy", b"same-origin"),
+                ]
+            await send(message)
+
+        await self.app(scope, receive, watched)
+
+
+def problem(status: int, code: str, message: str) -> JSONResponse:
+    """Say as JSON what is wrong."""
+    return JSONResponse({"code": code, "message": message}, status)
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem} for status in (400, 405, 408, 413, 415, 422, 503)
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": Drawing.model_json_schema(),
+                "example": {
+                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
+                },
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "required": ["file"],
+                }
+            },
+        },
+    }
+}
+
+
+def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin: Sequence[str] = ()) -> FastAPI:
+    """Build the application.
+
+    Args:
+        checkpoint: the model.
+        most: bytes of a request's body.
+        allow_origin: web pages of which other origins may ask.
+    """
+    service = Service(checkpoint, most)
+    version = importlib.metadata.version("mnist-cnn")
+    app = FastAPI(
+        title="MNIST CNN Classifier", version=version, docs_url=None, redoc_url=None, lifespan=service.running
+    )
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        service.metrics.rejected.labels(error.code).inc()
+        return problem(error.status, error.code, error.message)
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return problem(422, "wrong_value", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def failed(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "refused")
+        return problem(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /docs")
+
+    @app.post("/api/predict", response_model=Answer | Answers, responses=PROBLEMS, openapi_extra=BODY)
+    async def predict(request: Request, several: bool = False, images: bool = False) -> Response:
+        """Read the digit, or with `several=true` all digits, of a picture; with `images=true` show what was seen."""
+        return JSONResponse(await service.predict(request, several, images))
+
+    @app.get("/api/model", responses={503: {"model": Problem}})
+    async def model() -> Card:
+        """Tell which model is loaded."""
+        return service.ready()[1]
+
+    @app.get("/healthz")
+    async def live() -> dict[str, str]:
+        """Tell that the process lives."""
+        return {"status": "live"}
+
+    @app.get("/readyz", responses={503: {"model": Problem}})
+    async def ready() -> dict[str, str]:
+        """Tell that the model is loaded."""
+        service.ready()
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Count and time in Prometheus' format."""
+        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(WEB / "docs.html")
+
+    app.mount("/docs/ui", StaticFiles(packages=[("fastapi_offline", "static")]))
+    app.mount("/web", StaticFiles(directory=WEB))
+    known = {"/", "/docs", "/api/predict", "/api/model", "/healthz", "/readyz", "/metrics"}
+    app.add_middleware(Watch, metrics=service.metrics, known=known)
+    if allow_origin:
+        app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "POST"])
+    return app
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port.
+
+    Raises:
+        InputError: it is taken or not allowed.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"cannot listen on {host}:{port} ({error}); choose another --host or --port") from None
+    return listening
+
+
+def command(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    checkpoint: Path = PACKAGED,
+    max_body: int = 10_000_000,
+    allow_origin: tuple[str, ...] = (),
+) -> None:
+    """Serve the page to draw digits on, and the REST service behind it, until Ctrl-C.
+
+    Args:
+        host: Address to listen on; 0.0.0.0 lets other computers in.
+        port: Port to listen on, 0 for any that is free.
+        checkpoint: The model, .onnx or .pth, the shipped one unless another is named.
+        max_body: Bytes that a request may have.
+        allow_origin: Origins whose web pages may ask, such as https://school.example; none unless named.
+    """
+    Classifier.load(checkpoint)
+    listening = listen(host, port)
+    app = create_app(checkpoint, max_body, allow_origin)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=STOPPING,
+        server_header=False,
+    )
+    print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "serve.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
