@@ -174,14 +174,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: it is taken or not allowed.
     """
+    if not 0 <= port < 2**16:
+        raise InputError(f"--port is {port}; it must be 0 to 65535")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except (OSError, OverflowError) as error:
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
         raise InputError(f"cannot listen on {host}:{port} ({error}); choose another --host or --port") from None
-    return listening
 
 
 def command(

@@ -83,7 +83,7 @@ def test_eight_bits_are_kept_only_where_they_are_worth_it(program: Program, tmp_
     else:
         small = Classifier.load(tmp_path / "small.onnx")
         assert (tmp_path / "small.onnx").stat().st_size < SHIPPED.stat().st_size
-        assert float(small.model.about["accuracy"]) > 0.996  # type: ignore[attr-defined]
+        assert float(small.model.about["accuracy"]) > 0.996
 
 
 def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) -> None:
