@@ -28,6 +28,7 @@ from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import check_writable, whole_file
 from mnist_cnn.onnx_model import Floats, parse, sealed
 from mnist_cnn.picture import Pixels
+from mnist_cnn.static_page import check_runtime, write_page
 from mnist_cnn.torch_model import TorchModel
 
 MOST_DIFFERENCE = 1e-4  # between the probabilities of the file and of the checkpoint
@@ -218,22 +219,31 @@ def command(
     checkpoint: Path = SHIPPED,
     output: Path | None = None,
     quantize: Literal["int8"] | None = None,
+    web: Path | None = None,
+    runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
 ) -> None:
-    """Write a trained model as one .onnx file, which predicts without PyTorch.
+    """Write a trained model as one .onnx file, which predicts without PyTorch; with --web, a page without a server too.
 
     Args:
         checkpoint: The trained model.
         output: The file to write; beside the checkpoint where none is named.
         quantize: Compute in eight bits; kept only where that is smaller and faster.
+        web: Folder to write the drawing page to, with the model: static files for any web host.
+        runtime: Folder of npm's package onnxruntime-web, for --web.
         data_dir: Folder with the data to compare on, looked in before $MNIST_CNN_DATA and ./data.
     """
-    path = output or checkpoint.with_suffix(".onnx")
+    path = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
     if path.suffix != ".onnx":
         raise InputError(f"--output is {path}; its name must end in .onnx")
+    if web:
+        check_runtime(runtime)
     check_writable(path.parent)
     before, after = export(checkpoint, path, quantize == "int8", data_dir)
     print(f"{path}: {path.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
+    if web:
+        write_page(path, web, runtime)
+        print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "export.py") -> None:

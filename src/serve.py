@@ -23,9 +23,9 @@ from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.errors import InputError
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.service import Answer, Answers, Card, Metrics, Problem, Service
+from mnist_cnn.static_page import WEB
 from mnist_cnn.upload import Drawing, RefusedError
 
-WEB = Path(__file__).parent / "web"
 CONNECTIONS = 256  # at once; more get 503
 STOPPING = 10  # seconds for what has been accepted to be answered
 POLICY = (

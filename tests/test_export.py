@@ -91,3 +91,8 @@ def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) ->
     assert_one_line_error(program("export.py", "--checkpoint", "half.pth"), "half.pth", "has not ended")
     assert_one_line_error(program("export.py", "--output", "model.pth"), "must end in .onnx")
     assert not (tmp_path / "half.onnx").exists()
+
+
+def test_a_page_needs_its_runtime_before_anything_is_written(program: Program, tmp_path: Path) -> None:
+    assert_one_line_error(program("export.py", "--web", "site"), "no ort.wasm.min.mjs", "npm install onnxruntime-web")
+    assert not list(tmp_path.iterdir())

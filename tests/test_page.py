@@ -1,12 +1,18 @@
 """The page, in a real browser: drawn and chosen digits are read, and nothing leaves the origin."""
 
 import base64
+import functools
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator, Sequence
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from conftest import ROOT
@@ -38,6 +44,27 @@ def browser() -> Iterator[Browser]:
         pytest.skip("there is no chromium on this machine")
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="module")
+def static_url(tmp_path_factory: pytest.TempPathFactory, mnist_data: Path) -> Iterator[str]:
+    """Export the page without a server and show it by the simplest of web hosts."""
+    folder = tmp_path_factory.mktemp("static")
+    npm = shutil.which("npm")
+    installed = npm and run(folder, npm, "install", "--ignore-scripts", "onnxruntime-web").returncode == 0
+    if not installed:
+        pytest.skip("npm cannot install onnxruntime-web here")
+    export = run(folder, sys.executable, "-m", "mnist_cnn.export", "--web", "site", "--data-dir", mnist_data)
+    assert export.returncode == 0, export.stderr
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder / "site"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250)
 
 
 @pytest.fixture
@@ -174,6 +201,39 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page) -> None:
         held.pop().continue_()
     page.wait_for_timeout(300)
     says(page, "7")
+
+
+def test_the_page_without_a_server_reads_the_same(page: Page, static_url: str, browser: Browser) -> None:
+    alone = browser.new_page(viewport={"width": 980, "height": 820})
+    asked: list[str] = []
+    alone.on("request", lambda request: asked.append(request.url))
+    alone.goto(static_url)
+    for strokes, digit in ((ONE, "1"), (TWO, "2"), (FOUR, "4"), (SEVEN, "7"), (ZERO, "0")):
+        chances = []
+        for shown in (page, alone):
+            draw(shown, strokes)
+            says(shown, digit)
+            chances.append([float(bar.get_attribute("value") or 0) for bar in shown.locator("meter").all()])
+            shown.keyboard.press("Escape")
+            says(shown, "No digit yet")
+        assert max(abs(one - other) for one, other in zip(*chances, strict=True)) < 0.05
+    alone.locator("#several").check()
+    draw(alone, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
+    says(alone, "72")
+    alone.set_input_files("#file", ROOT / "images" / "own_digit.jpg")
+    says(alone, "No answer")
+    assert all(address.startswith((static_url, "blob:")) for address in asked)
+
+
+def half(strokes: Sequence[Points], left: float) -> list[Points]:
+    return [[(left + x / 2, 0.25 + y / 2) for x, y in points] for points in strokes]
+
+
+def test_assistive_technology_finds_no_barrier(page: Page) -> None:
+    draw(page, TWO)
+    says(page, "2")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (980, "dark")])

@@ -112,9 +112,8 @@ async function ask() {
     return;
   }
   const several = element("several").checked;
-  const blob = photo ? photo.blob : await new Promise((done) => canvas.toBlob(done, "image/png"));
   try {
-    const answer = await read(blob, several);
+    const answer = await read({ photo: photo?.blob, canvas, strokes, brush: BRUSH }, several);
     if (number <= shown) return; // a newer answer is on the page already
     shown = number;
     tell(answer, several);

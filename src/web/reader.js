@@ -1,6 +1,7 @@
-// Asks the server what a picture says.
+// Asks the server what a picture, or the canvas, says.
 
-export async function read(blob, several) {
+export async function read({ photo, canvas }, several) {
+  const blob = photo ?? (await new Promise((done) => canvas.toBlob(done, "image/png")));
   const response = await fetch(`api/predict?images=true&several=${several}`, {
     method: "POST",
     headers: { "content-type": blob.type || "application/octet-stream" },
