@@ -30,9 +30,11 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/robustness.py
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/serving.py
 
-readme: .venv/installed
+readme: .venv/installed-dev
 	$(BIN)/python scripts/own_digit.py
+	$(BIN)/python scripts/page.py
 	$(BIN)/python scripts/readme.py
 
 clean:

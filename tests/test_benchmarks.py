@@ -1,10 +1,13 @@
 """Every benchmark runs at a small size, resumes, and its table is that of its rows."""
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from conftest import ROOT, environment
 
@@ -17,7 +20,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    assert name in ("robustness", "inference") or (folder / f"{name}.png").stat().st_size > 10_000
+    assert name in ("robustness", "inference", "serving") or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
 
@@ -71,3 +74,13 @@ def test_inference(mnist_data: Path, tmp_path: Path) -> None:
     assert set(result["one"]) == set(only)
     assert 8e6 < result["operations"] < 9e6
     assert "| its peak memory, MiB | " in text
+
+
+@pytest.mark.skipif(not shutil.which("hey"), reason="the load generator hey is not installed")
+def test_serving(mnist_data: Path, tmp_path: Path) -> None:
+    text = bench("serving", tmp_path, mnist_data, "--requests-a-round", "300", "--rounds", "1")
+    mixed = json.loads((tmp_path / "serving.json").read_text())["mixed"]
+    assert mixed["wrong"] == mixed["server_error"] == 0
+    assert mixed["right"] > 200
+    assert mixed["refused"] > 10
+    assert "failed of" in text

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,11 @@ MOST = 200_000
 
 
 @contextlib.contextmanager
-def serving(*flags: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def serving(
+    *flags: str, program: Sequence[str | Path] = (sys.executable, "-m", "mnist_cnn.serve")
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run the program on a free port until the model is loaded; yield its address and the process."""
-    command = [sys.executable, "-m", "mnist_cnn.serve", "--port", "0", *flags]
+    command = [*program, "--port", "0", *flags]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as own:
         assert own.stdout
         url = own.stdout.readline().split(" ")[0]

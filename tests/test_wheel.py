@@ -8,8 +8,10 @@ import venv
 from pathlib import Path
 
 import pytest
+import requests
 
 from conftest import ROOT, environment
+from test_serve import serving
 
 PHOTO = ROOT / "images" / "own_digit.jpg"
 
@@ -72,3 +74,13 @@ def test_a_pth_needs_torch_and_says_so(empty: Path, tmp_path: Path) -> None:
     result = run(tmp_path, empty / "mnist-cnn", "predict", PHOTO, "--checkpoint", checkpoint)
     assert result.returncode == 2
     assert "needs torch: pip install 'mnist-cnn[train]'" in result.stderr
+
+
+def test_the_page_is_served_from_the_wheel(empty: Path, wheel: Path, tmp_path: Path) -> None:
+    pip = run(tmp_path, empty / "python", "-m", "pip", "install", "--quiet", f"{wheel}[serve]")
+    assert pip.returncode == 0, pip.stderr
+    with serving(program=(empty / "mnist-cnn", "serve")) as (url, _):
+        assert "Draw a digit" in requests.get(url, timeout=9).text
+        assert requests.get(f"{url}/docs/ui/swagger-ui.css", timeout=9).ok
+        answer = requests.post(f"{url}/api/predict", files={"file": PHOTO.read_bytes()}, timeout=30)
+        assert answer.json()["digit"] == 4

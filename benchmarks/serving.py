@@ -1,0 +1,171 @@
+"""How many requests a second the service answers, how soon, in how much memory, and how it takes nonsense."""
+
+import contextlib
+import csv
+import io
+import json
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import requests
+from tqdm import tqdm
+
+from mnist_cnn.classifier import Classifier
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.data_loader import load
+from mnist_cnn.errors import InputError
+from mnist_cnn.files import whole_file
+from mnist_cnn.picture import Pixels
+from mnist_cnn.recipe import PRESETS
+from mnist_cnn.study import surroundings
+
+CLIENTS = 32
+RATE = 500  # requests a second at which latency is measured
+MALFORMED = (b"{", b'{"pixels": []}', json.dumps({"pixels": [[300] * 28] * 28}).encode(), b"\x00\xff", b"")
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[str, int, float]]:
+    """Run the service in a process of its own; yield its address, process number and seconds until it was ready."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "mnist_cnn.serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
+        url = next(iter(service.stdout or ())).split(" ")[0]
+        while not answers(f"{url}/readyz"):
+            time.sleep(0.02)
+        yield url, service.pid, time.perf_counter() - start
+        service.terminate()
+
+
+def answers(url: str) -> bool:
+    """Tell whether a page can be had."""
+    with contextlib.suppress(requests.ConnectionError):
+        return requests.get(url, timeout=5).ok
+    return False
+
+
+def resident(process: int) -> float:
+    """Return the memory of a process in MiB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def load_with(url: str, body: bytes, *flags: str) -> dict[str, float]:
+    """Let hey ask for the same image again and again; return what it saw, seconds as milliseconds."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "body").write_bytes(body)
+        command = ["hey", *flags, "-m", "POST", "-T", "application/json", "-D", f"{folder}/body", "-o", "csv"]
+        start = time.perf_counter()
+        result = subprocess.run([*command, f"{url}/api/predict"], check=True, capture_output=True, text=True)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    ends = [float(row["offset"]) + float(row["response-time"]) for row in rows]
+    milliseconds = [1000 * float(row["response-time"]) for row in rows]
+    return {
+        "requests": len(rows),
+        "failed": sum(row["status-code"] != "200" for row in rows),
+        "a_second": len(rows) / max(*ends, 1e-9),
+        "p50": float(np.percentile(milliseconds, 50)),
+        "p99": float(np.percentile(milliseconds, 99)),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def mixed(url: str, images: Pixels, count: int) -> dict[str, int]:
+    """Send images, a tenth of them nonsense, from many clients; hold every answer to that of predict."""
+    expected = [answer.digit for answer in Classifier.load().predict(list(images))]
+    dice = random.Random(0)  # noqa: S311
+    plan = [dice.choice(MALFORMED) if dice.random() < 0.1 else dice.randrange(len(images)) for _ in range(count)]
+
+    def ask(what: bytes | int) -> str:
+        whole = isinstance(what, int)
+        body = json.dumps({"pixels": images[what].tolist()}).encode() if isinstance(what, int) else what
+        answer = requests.post(
+            f"{url}/api/predict", data=body, headers={"content-type": "application/json"}, timeout=30
+        )
+        if answer.status_code == 503:
+            return "busy"
+        if answer.status_code >= 500:
+            return "server_error"
+        if isinstance(what, int):
+            return "right" if answer.ok and answer.json()["digit"] == expected[what] else "wrong"
+        return "refused" if not whole and answer.status_code in (400, 422) else "wrong"
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        found = list(clients.map(ask, plan))
+    return {name: found.count(name) for name in ("right", "wrong", "refused", "busy", "server_error")}
+
+
+def table(result: dict[str, Any]) -> str:
+    """Lay out what was measured."""
+    fast = [run["a_second"] for run in result["throughput"]]
+    rate = f"{statistics.median(fast):,.0f} ({min(fast):,.0f} to {max(fast):,.0f})"
+    p99 = [run["p99"] for run in result["latency"]]
+    failed = sum(int(run["failed"]) for part in ("throughput", "latency") for run in result[part])
+    answered = sum(int(run["requests"]) for part in ("throughput", "latency") for run in result[part])
+    mix = result["mixed"]
+    lines = [
+        "| the service, one image of JSON pixels a request | measured |",
+        "|---|---|",
+        f"| ready after, s | {result['ready']:.1f} |",
+        f"| requests a second, {CLIENTS} clients | {rate} |",
+        f"| p99 at {RATE} a second, ms | {statistics.median(p99):.1f} ({min(p99):.1f} to {max(p99):.1f}) |",
+        f"| failed of {answered:,} | {failed} |",
+        f"| memory before and after, MiB | {result['before']:.0f}, {result['after']:.0f} |",
+        (
+            f"| {sum(mix.values()):,} requests, a tenth malformed | {mix['right']:,} right, {mix['wrong']} wrong, "
+            f"{mix['refused']:,} refused, {mix['busy']} busy, {mix['server_error']} server errors |"
+        ),
+        "",
+        f"Median of {len(fast)} rounds (range), client and service on the same {result['hardware']}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def command(
+    requests_a_round: int = 30_000, rounds: int = 3, data_dir: Path | None = None, output: Path = Path("benchmarks")
+) -> None:
+    """Load the service with hey (Debian's package) and with clients of our own.
+
+    Args:
+        requests_a_round: At full speed; the same number, at most, at the steady rate.
+        rounds: Of each.
+        data_dir: Folder with MNIST, looked in before $MNIST_CNN_DATA and ./data.
+        output: Gets serving.json and .md.
+    """
+    if not shutil.which("hey"):
+        raise InputError("hey is not installed; `apt-get install hey`, or see github.com/rakyll/hey")
+    images = load("mnist", data_dir).test.images[:500, 0].numpy()
+    body = json.dumps({"pixels": images[0].tolist()}).encode()
+    count = str(requests_a_round)
+    result: dict[str, Any] = {"throughput": [], "latency": [], **surroundings(PRESETS["default"].train)}
+    with serving() as (url, process, ready), tqdm(total=2 * rounds + 1, desc="rounds") as bar:
+        load_with(url, body, "-n", "1000", "-c", str(CLIENTS))
+        result |= {"ready": ready, "before": resident(process)}
+        for _ in range(rounds):
+            result["throughput"].append(load_with(url, body, "-n", count, "-c", str(CLIENTS)))
+            bar.update()
+            steady = ("-n", str(min(requests_a_round, 10 * RATE)), "-c", "20", "-q", str(RATE // 20))
+            result["latency"].append(load_with(url, body, *steady))
+            bar.update()
+        result["after"] = resident(process)
+        result["mixed"] = mixed(url, images, min(requests_a_round, 5000))
+        bar.update()
+    with whole_file(output / "serving.json") as temporary:
+        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    (output / "serving.md").write_text(table(result), encoding="utf-8")
+    print(table(result))
+
+
+if __name__ == "__main__":
+    with exit_codes():
+        parse_call(command, None, "serving.py")()
