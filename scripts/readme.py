@@ -31,8 +31,8 @@ def headline(preset: str, command: str) -> str:
     return (
         f"`{command}` reaches **{statistics.mean(accuracy):.2f} ± {statistics.stdev(accuracy):.2f} %** test "
         f"accuracy (mean ± standard deviation, n = {len(rows)} seeds, {min(accuracy):.2f} to {max(accuracy):.2f}) in "
-        f"{statistics.median(seconds):.0f} s from raw images to the score (median of {len(seconds)}, {min(seconds):.0f} to "
-        f"{max(seconds):.0f}) on {timed[0]['hardware']}."
+        f"{statistics.median(seconds):.0f} s from raw images to the score (median of {len(seconds)}, "
+        f"{min(seconds):.0f} to {max(seconds):.0f}) on {timed[0]['hardware']}."
     )
 
 

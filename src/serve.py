@@ -3,7 +3,6 @@
 import importlib.metadata
 import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,57 +15,17 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.errors import InputError
+from mnist_cnn.gatekeeper import Gatekeeper, PatientProtocol, problem
 from mnist_cnn.onnx_model import PACKAGED
-from mnist_cnn.service import Answer, Answers, Card, Metrics, Problem, Service
+from mnist_cnn.service import Answer, Answers, Card, Problem, Service
 from mnist_cnn.static_page import WEB
 from mnist_cnn.upload import Drawing, RefusedError
 
-CONNECTIONS = 256  # at once; more get 503
 STOPPING = 10  # seconds for what has been accepted to be answered
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-
-class Watch:
-    """Counts and times every request, and adds the headers that keep browsers safe."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str]) -> None:
-        """Keep the application, and the paths that are counted by name."""
-        self.app, self.metrics, self.known = app, metrics, known
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        start, path = time.perf_counter(), scope["path"] if scope["path"] in self.known else "other"
-
-        async def watched(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self.metrics.requests.labels(path, str(message["status"])).inc()
-                self.metrics.seconds.labels(path).observe(time.perf_counter() - start)
-                docs = scope["path"].startswith("/docs")
-                message["headers"] += [
-                    (b"content-security-policy", POLICY.format(" 'unsafe-inline'" if docs else "").encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"cross-origin-opener-policy", b"same-origin"),
-                ]
-            await send(message)
-
-        await self.app(scope, receive, watched)
-
-
-def problem(status: int, code: str, message: str) -> JSONResponse:
-    """Say as JSON what is wrong."""
-    return JSONResponse({"code": code, "message": message}, status)
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -162,7 +121,7 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
     app.mount("/docs/ui", StaticFiles(packages=[("fastapi_offline", "static")]))
     app.mount("/web", StaticFiles(directory=WEB))
     known = {"/", "/docs", "/api/predict", "/api/model", "/healthz", "/readyz", "/metrics"}
-    app.add_middleware(Watch, metrics=service.metrics, known=known)
+    app.add_middleware(Gatekeeper, metrics=service.metrics, known=known)
     if allow_origin:
         app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "POST"])
     return app
@@ -205,7 +164,7 @@ def command(
     config = uvicorn.Config(
         app,
         log_level="warning",
-        limit_concurrency=CONNECTIONS,
+        http=PatientProtocol,
         timeout_graceful_shutdown=STOPPING,
         server_header=False,
     )

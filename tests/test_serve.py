@@ -244,6 +244,19 @@ def test_connections_opened_and_dropped_leave_it_answering(url: str) -> None:
     assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
 
 
+def test_those_who_connect_and_never_ask_are_hung_up_on(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(300)]
+        for raw in silent[::2]:
+            raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nX-Sl")
+        asked = silent[-1]
+        asked.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+        assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+        assert all(raw.recv(65536) == b"" for raw in silent)
+
+
 def test_what_was_accepted_is_answered_before_the_end() -> None:
     with serving() as (address, process):
         codes: list[int] = []
