@@ -32,6 +32,8 @@ from mnist_cnn.study import surroundings
 from mnist_cnn.torch_model import TorchModel, load_torch
 
 PHOTO = Path(__file__).parent.parent / "images" / "own_digit.jpg"
+PAUSE = 0.2  # seconds
+BLOCK = 5  # calls
 Look = Callable[[Pixels], object]
 Seconds = dict[str, list[float]]
 
@@ -74,14 +76,19 @@ RUNTIMES: dict[str, Callable[[Path, Path | None], Look]] = {
 
 
 def alternating(contenders: dict[str, Look], images: Pixels, rounds: int) -> Seconds:
-    """Time each contender on the same images, in turn, after a warm-up."""
+    """Time each contender on the same images: in turn, a block of calls each, after some that warm up.
+
+    The pause lets the threads of the one before, which spin for a while, come to rest.
+    """
     seconds: Seconds = {name: [] for name in contenders}
-    for number in range(rounds + 2):
+    for _ in range(rounds):
         for name, look in contenders.items():
-            start = time.perf_counter()
-            look(images)
-            if number > 1:
-                seconds[name].append(time.perf_counter() - start)
+            time.sleep(PAUSE)
+            for number in range(2 * BLOCK):
+                start = time.perf_counter()
+                look(images)
+                if number >= BLOCK:
+                    seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
@@ -93,8 +100,8 @@ def cold_starts(rounds: int) -> tuple[list[float], float]:
         start = time.perf_counter()
         subprocess.run(program, check=True, capture_output=True)
         seconds.append(time.perf_counter() - start)
-    code = "import resource, sys; from mnist_cnn.cli import main; main(['predict', sys.argv[1]]); "
-    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    code = "import sys; from mnist_cnn.cli import main; main(['predict', sys.argv[1]]); "
+    code += "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     result = subprocess.run([sys.executable, "-c", code, PHOTO], check=True, capture_output=True, text=True)
     return seconds, int(result.stdout.splitlines()[-1]) / 1024
 
@@ -207,7 +214,7 @@ def command(
         runtimes = {name: RUNTIMES[name](Path(folder), data_dir) for name in only}
         result: dict[str, Any] = {"rounds": rounds, **surroundings(PRESETS["default"].train)}
         for name, measure in (
-            ("one", lambda: alternating(runtimes, test[:1], 40 * rounds)),
+            ("one", lambda: alternating(runtimes, test[:1], 3 * rounds)),
             ("batch", lambda: alternating(runtimes, test[:500], rounds)),
             ("cold_start", lambda: cold_starts(rounds)),
             ("photo", lambda: photo_on_one_core(rounds)),

@@ -7,6 +7,7 @@ told from a whole one before anything parses it.
 import hashlib
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 PACKAGED = Path(__file__).parent / "mnist_cnn.onnx"
 MOST_BYTES = 64 * 2**20  # of a file
+PART = 128  # images to a thread
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # protobuf: metadata entry (field 14) of key sha256 and 64 bytes of value
 ADVICE = "export it again with `mnist-cnn export`, or name another with --checkpoint"
 
@@ -45,6 +47,15 @@ class OnnxModel:
 
     def look(self, images: Pixels) -> tuple[Floats, Floats]:
         """Return calibrated probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+        parts = [images[start : start + PART] for start in range(0, len(images), PART)]
+        if len(parts) <= 1:
+            return self.run(images)
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # faster than ONNX Runtime's own, which share every layer
+            probabilities, distances = zip(*threads.map(self.run, parts), strict=True)
+        return np.concatenate(probabilities), np.concatenate(distances)
+
+    def run(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Do the same on one core."""
         probabilities, distances = self.session.run(["probabilities", "distance"], {"pixels": images})
         return probabilities.astype(np.float64), distances.astype(np.float64)
 
@@ -80,7 +91,7 @@ def parse(content: bytes, name: str) -> OnnxModel:
         raise InputError(f"{name} is damaged: its contents do not match their SHA-256; {ADVICE}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors arrive as exceptions
-    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    options.intra_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         about = dict(session.get_modelmeta().custom_metadata_map)

@@ -95,7 +95,8 @@ def from_pil(image: Image.Image, name: str) -> Picture:
     if not 0 < width * height <= MOST_PIXELS:
         raise TooLargeError(f"{name}: {width:,} x {height:,} pixels; the most is {MOST_PIXELS:,}, scale it down first")
     if image.format in ("JPEG", "MPO"):
-        image.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # decodes fewer pixels of a large photo
+        scale = -(-max(width, height) // LONGEST_SIDE)
+        image.draft(None, (-(-width // scale), -(-height // scale)))  # decodes fewer pixels of a large photo
     before = max(image.size)
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
