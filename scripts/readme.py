@@ -55,6 +55,14 @@ def presets() -> str:
                 f"[{len(rows)}](benchmarks/{path.name}) | {statistics.median(seconds):.1f} "
                 f"({min(seconds):.1f} to {max(seconds):.1f}) |"
             )
+    about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
+    low, high = averaged.interval
+    lines.append(
+        f"| `best`, {len(about['train_config']['seed'])} averaged | {about['parameters']:,} | "
+        f"{PRESETS['best'].train.epochs} | "
+        f"{averaged.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%}) | "
+        "[one average](benchmarks/best_average.json) | |"
+    )
     note = "Seconds are medians (range) of studies that ran beside other work; those under How it compares ran alone."
     return "\n".join([*lines, "", f"On {', '.join(sorted(set(measured)))}. {note}"])
 

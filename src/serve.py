@@ -1,5 +1,6 @@
 """The web page and the REST service: pictures in, digits out, over HTTP."""
 
+import gc
 import importlib.metadata
 import socket
 import sys
@@ -168,6 +169,7 @@ def command(
         timeout_graceful_shutdown=STOPPING,
         server_header=False,
     )
+    gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
     print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
     uvicorn.Server(config).run(sockets=[listening])
 
