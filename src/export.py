@@ -58,7 +58,8 @@ def fold(network: Network) -> Network:
     for member in (part for part in network.modules() if isinstance(part, CNN)):
         for number, stage in enumerate(member.stages):
             layers: list[nn.Module] = []
-            for layer in stage.children():
+            assert isinstance(stage, nn.Sequential)
+            for layer in stage:  # not children(), which names a shared convolution once
                 if isinstance(layer, nn.BatchNorm2d):
                     layers += folded(layers, layer)
                 elif not isinstance(layer, nn.ReLU):
@@ -74,9 +75,9 @@ def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
     """
     pool = [layers.pop()] if isinstance(layers[-1], nn.MaxPool2d) else []
     convolution = layers.pop()
+    assert isinstance(convolution, nn.Conv2d)
     if pool and (norm.weight < 0).any():
         return [convolution, *pool, norm, nn.ReLU()]
-    assert isinstance(convolution, nn.Conv2d)
     return [fuse_conv_bn_eval(convolution, norm), nn.ReLU(), *pool]
 
 

@@ -25,6 +25,8 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
     network = build(config).eval()
     for norm in (layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)):
         torch.nn.init.normal_(norm.weight)
+    for layer in (layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)):
+        torch.nn.init.normal_(layer.weight, std=3)
     familiarity = fit_familiarity(network, *split_off(digits.train, 0.2), 2.0)
     return Checkpoint(
         dataset="digits",
@@ -55,8 +57,9 @@ def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.pth"]
 
 
-def test_folding_keeps_logits_and_leaves_no_norm() -> None:
-    network = CNN(ModelConfig(stages=((4, 8), (8,)))).eval()
+@pytest.mark.parametrize("shared", [False, True])
+def test_folding_keeps_logits_and_leaves_no_norm(shared: bool) -> None:
+    network = CNN(ModelConfig(stages=((4, 4), (8,)), shared=shared)).eval()
     torch.nn.init.uniform_(network.get_parameter("stages.0.5.weight"), 0.5, 2)
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     expected = network(images)

@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_resuming_ends_bit_identical(program: Pr
     )
     checkpoints = tmp_path / "parts" / "saved_models" / "checkpoints"
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("*_epoch_*.pth")) and time.monotonic() < deadline:
+    while not list(checkpoints.glob("digits_cnn_epoch_*.pth")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
