@@ -78,7 +78,9 @@ def other_model(output: str) -> bytes:
     return bytes(proto.SerializeToString())
 
 
-@pytest.mark.parametrize("body", [b"", b"random bytes" * 9, other_model("logits"), other_model("probabilities")])
+@pytest.mark.parametrize(
+    "body", [b"", b"random bytes" * 9, other_model("logits"), other_model("probabilities")], ids=map(str, range(4))
+)
 def test_foreign_contents_under_a_right_seal_are_refused(body: bytes) -> None:
     with pytest.raises(InputError, match="is not a model of this program"):
         parse(sealed(body), "model.onnx")

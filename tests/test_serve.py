@@ -1,6 +1,7 @@
 """The service answers as predict does, refuses what it must, and survives what clients do on purpose."""
 
 import contextlib
+import itertools
 import json
 import re
 import signal
@@ -134,6 +135,7 @@ BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
         (b"--b\r\n\r\n", "multipart/form-data; boundary=b", (400, "invalid_form")),
         (b"--b--\r\n", "multipart/form-data; boundary=b", (422, "no_file")),
     ],
+    ids=map(str, itertools.count()),
 )
 def test_what_cannot_be_answered_is_refused(url: str, body: bytes, kind: str, expected: tuple[int, str]) -> None:
     assert problem(post(url, body, kind)) == expected
