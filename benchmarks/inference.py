@@ -1,7 +1,6 @@
 """How fast digits are read: by ONNX Runtime as shipped, in eight bits, and by what else could run the network."""
 
 import io
-import json
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import numpy as np
 import openvino
 import torch
 from PIL import Image
+from results import keep
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -24,7 +24,6 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
 from mnist_cnn.export import export
-from mnist_cnn.files import whole_file
 from mnist_cnn.onnx_model import PACKAGED, load_onnx
 from mnist_cnn.picture import Pixels
 from mnist_cnn.recipe import PRESETS
@@ -225,10 +224,7 @@ def command(
             bar.update()
     result["cold_start"], result["peak_mib"] = result["cold_start"]
     result |= {"matrix_rate": matrix_rate(rounds), "operations": operations()}
-    with whole_file(output / "inference.json") as temporary:
-        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    (output / "inference.md").write_text(table(result), encoding="utf-8")
-    print(table(result))
+    keep(output, "inference", result, table(result))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
 """What the shipped model reads when MNIST arrives spoilt, and what it turns away that is no digit."""
 
 import datetime
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from results import keep
 from tqdm import tqdm
 
 from mnist_cnn.checkpoint import SHIPPED
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
-from mnist_cnn.files import whole_file
 from mnist_cnn.metrics import wilson_interval
 from mnist_cnn.picture import Pixels
 
@@ -160,11 +159,7 @@ def command(images: int = 2000, data_dir: Path | None = None, output: Path = Pat
         away = [not answer.confident for answer in classifier.predict(list(strange))]
         result["no digits"][name] = {"turned_away": float(np.mean(away))}
     about = {"checkpoint": SHIPPED.name, "images": images, "date": datetime.datetime.now(datetime.timezone.utc).date()}
-    with whole_file(output / "robustness.json") as temporary:
-        temporary.write_text(json.dumps(about | result, indent=1, default=str) + "\n", encoding="utf-8")
-    text = table(result, len(clean), SHIPPED.name)
-    (output / "robustness.md").write_text(text, encoding="utf-8")
-    print(text)
+    keep(output, "robustness", about | result, table(result, len(clean), SHIPPED.name))
 
 
 if __name__ == "__main__":

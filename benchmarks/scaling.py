@@ -1,7 +1,6 @@
 """Seconds of a training epoch against images, batch size and threads."""
 
 import dataclasses
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from results import keep
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Split, load
-from mnist_cnn.files import whole_file
 from mnist_cnn.plots import BLUE, saved
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import surroundings
@@ -102,11 +101,8 @@ def command(
         {"axis": axis, "value": value, "images": count, "batch_size": batch, "threads": threads, "seconds": s, **about}
         for (axis, value, count, batch, threads), s in zip(plan, seconds, strict=True)
     ]
-    with whole_file(output / "scaling.json") as temporary:
-        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (output / "scaling.md").write_text(table(rows), encoding="utf-8")
     draw(rows, output / "scaling.png")
-    print(table(rows))
+    keep(output, "scaling", rows, table(rows))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import requests
+from results import keep
 from tqdm import tqdm
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import whole_file
 from mnist_cnn.picture import Pixels
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import surroundings
@@ -160,10 +160,7 @@ def command(
         result["after"] = resident(process)
         result["mixed"] = mixed(url, images, min(requests_a_round, 5000))
         bar.update()
-    with whole_file(output / "serving.json") as temporary:
-        temporary.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    (output / "serving.md").write_text(table(result), encoding="utf-8")
-    print(table(result))
+    keep(output, "serving", result, table(result))
 
 
 if __name__ == "__main__":

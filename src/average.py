@@ -12,10 +12,8 @@ from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, load, split_off
 from mnist_cnn.errors import InputError
-from mnist_cnn.evaluate import infer
 from mnist_cnn.files import check_writable
-from mnist_cnn.metrics import fit_temperature
-from mnist_cnn.train import learn_limits
+from mnist_cnn.train import calibrate, learn_limits
 
 
 def average(members: Sequence[Checkpoint], dataset: Dataset) -> Checkpoint:
@@ -38,8 +36,7 @@ def average(members: Sequence[Checkpoint], dataset: Dataset) -> Checkpoint:
         training_state=None,
     )
     val = split_off(dataset.train, first.train_config["val_size"])[1]
-    temperature = fit_temperature(infer(joined.build_model(), val).double().numpy(), val.labels.numpy())
-    return learn_limits(dataclasses.replace(joined, temperature=temperature), dataset)
+    return learn_limits(dataclasses.replace(joined, temperature=calibrate(joined.build_model(), val)), dataset)
 
 
 def tempered(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -19,7 +19,6 @@ from mnist_cnn.picture import Picture, Pixels, read_picture
 from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.segment import Piece, Span, find_digits, spans
 
-BATCH = 500  # images that the network sees at once
 CHUNK = 128  # pictures read before the first of them is answered
 PART = 16  # of them, to a thread
 TURN = 8  # degrees
@@ -277,7 +276,4 @@ class Classifier:
             raise InputError(f"images are {what}; give a uint8 array [N, 28, 28], or use predict for other pictures")
         if not len(images):
             return np.zeros((0, len(self.classes))), np.zeros(0)
-        starts = range(0, len(images), BATCH)
-        looked = [self.model.look(np.ascontiguousarray(images[start : start + BATCH])) for start in starts]
-        probabilities, distances = zip(*looked, strict=True)
-        return np.concatenate(probabilities), np.concatenate(distances)
+        return self.model.look(np.ascontiguousarray(images))

@@ -1,5 +1,6 @@
 """A trained checkpoint becomes an .onnx file, held to the checkpoint's own answers before it is kept."""
 
+import copy
 import io
 import logging
 import statistics
@@ -41,9 +42,9 @@ class Exported(nn.Module):
     """What the file computes: a network with its calibration and its distance to what it knows."""
 
     def __init__(self, network: Network, temperature: float, familiarity: Familiarity) -> None:
-        """Fold the batch norms away."""
+        """Fold the batch norms of a copy away."""
         super().__init__()
-        self.network = fold(network)
+        self.network = fold(copy.deepcopy(network))
         self.temperature = temperature
         self.familiarity = familiarity
 
@@ -199,7 +200,7 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     checkpoint = load_checkpoint(file)
     expected, dataset = TorchModel(checkpoint, file), load(checkpoint.dataset, data_dir)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
-    proto, about = to_onnx(TorchModel(checkpoint, file)), expected.about
+    proto, about = to_onnx(expected), expected.about
     wanted = expected.look(images)[0]
     accuracy = accuracy_of(wanted, labels)
     content = serialised(proto, about | {"accuracy": repr(accuracy)})

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from typing import cast
 
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,9 +69,12 @@ class Gatekeeper:
                 ]
             await send(message)
 
-        busy = problem(503, "busy", f"{AT_ONCE} requests are being answered; try again later")
         self.inside += 1
         try:
-            await (cast(ASGIApp, busy) if self.inside > AT_ONCE else self.app)(scope, receive, watched)
+            if self.inside > AT_ONCE:
+                busy = problem(503, "busy", f"{AT_ONCE} requests are being answered; try again later")
+                await busy(scope, receive, watched)
+            else:
+                await self.app(scope, receive, watched)
         finally:
             self.inside -= 1

@@ -11,6 +11,8 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.onnx_model import Floats
 from mnist_cnn.picture import Pixels
 
+BATCH = 500  # images that the network sees at once
+
 
 class TorchModel:
     """A network and which of its answers to trust; attributes as in `OnnxModel`."""
@@ -42,7 +44,8 @@ class TorchModel:
     @torch.inference_mode()
     def look(self, images: Pixels) -> tuple[Floats, Floats]:
         """Return calibrated probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
-        logits, description = self.network.describe(torch.from_numpy(images[:, None]))
+        batches = torch.split(torch.from_numpy(images[:, None]), BATCH)
+        logits, description = map(torch.cat, zip(*map(self.network.describe, batches), strict=True))
         probabilities = (logits.double() / self.temperature).softmax(dim=1)
         return probabilities.numpy(), self.familiarity.distance(description).double().numpy()
 

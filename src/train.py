@@ -171,10 +171,15 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     except KeyboardInterrupt:
         kept = f"epoch {len(history)} is safe: go on with --resume" if history else "no epoch was finished"
         raise KeyboardInterrupt(f"stopped in epoch {epoch} of {config.epochs}; {kept}") from None
-    temperature = fit_temperature(infer(learner.model, val).double().numpy(), val.labels.cpu().numpy())
+    temperature = calibrate(learner.model, val)
     return dataclasses.replace(
         snapshot(learner, model_config, dataset, config, history), temperature=temperature, training_state=None
     )
+
+
+def calibrate(model: nn.Module, val: Split) -> float:
+    """Fit the temperature of a model's probabilities on the validation split."""
+    return fit_temperature(infer(model, val).double().numpy(), val.labels.cpu().numpy())
 
 
 def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:

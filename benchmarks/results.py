@@ -1,0 +1,14 @@
+"""Where a benchmark's results go."""
+
+import json
+from pathlib import Path
+
+from mnist_cnn.files import whole_file
+
+
+def keep(output: Path, name: str, result: object, text: str) -> None:
+    """Write a result as NAME.json and its table as NAME.md, and print the table."""
+    with whole_file(output / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
+    (output / f"{name}.md").write_text(text, encoding="utf-8")
+    print(text)
