@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from matplotlib.ticker import StrMethodFormatter
 from tqdm import tqdm
@@ -93,7 +94,9 @@ def command(
     for seed, name in tqdm([(seed, name) for seed in range(seeds) for name in only], desc="trainings"):
         config = dataclasses.replace(PRESETS["default"].train, seed=seed, epochs=epochs)
         if (name, config.recipe(), data.name) not in done:
-            rows.append({"network": name, **run_seed(data, config, NETWORKS[name])})
+            with TemporaryDirectory() as folder:
+                row = run_seed(data, dataclasses.replace(config, output_dir=Path(folder)), NETWORKS[name])
+            rows.append({"network": name, **row})
             write_rows(rows, path)
     (output / "accuracy_vs_parameters.md").write_text(table(rows), encoding="utf-8")
     draw(rows, output / "accuracy_vs_parameters.png")

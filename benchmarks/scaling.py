@@ -14,10 +14,11 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Split, load
+from mnist_cnn.learner import build_learner
 from mnist_cnn.plots import BLUE, saved
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import surroundings
-from mnist_cnn.train import build_learner, train_epoch
+from mnist_cnn.train import Progress, train_steps
 
 Point = tuple[str, float, int, int, int]  # axis, value on it, images, batch size, threads
 AXES = {"images": "images", "batch size": "images in a step", "threads": "threads"}
@@ -43,7 +44,8 @@ def seconds_of_an_epoch(train: Split, images: int, batch_size: int, threads: int
     all_threads = torch.get_num_threads()
     torch.set_num_threads(threads)
     start = time.perf_counter()
-    train_epoch(learner, split, config, f"{images:,} images, batch {batch_size}, {threads} threads")
+    for _ in train_steps(learner, split, config, Progress(epoch=1)):
+        pass
     seconds = time.perf_counter() - start
     torch.set_num_threads(all_threads)
     return seconds

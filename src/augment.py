@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnist_cnn.dice import Dice
 from mnist_cnn.errors import InputError
+
+STRENGTHS = 19  # random ones that `degrade` uses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,50 +47,49 @@ class AugmentConfig:
                 raise InputError(f"--augment.{name} {limit} is outside 0..{most}; choose a value in it")
 
 
-def distort(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def distort(images: Tensor, config: AugmentConfig, dice: Dice) -> Tensor:
     """Distort a batch as a training step does: moved, then some of it degraded.
 
     Args:
         images: [N, 1, H, W], any dtype, 0..255, background 0.
         config: how much.
-        generator: a CPU generator, so that every device draws the same numbers.
+        dice: random numbers for each of the images.
 
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
-    return degrade(random_affine(images, config, generator), config.degrade, generator)
+    return degrade(random_affine(images, config, dice), config.degrade, dice)
 
 
-def random_affine(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def random_affine(images: Tensor, config: AugmentConfig, dice: Dice) -> Tensor:
     """Rotate, shift, scale and slant each image by its own random amounts; what moves in is background.
 
     Args:
         images: [N, 1, H, W], any dtype, background 0.
         config: the limits.
-        generator: a CPU generator, so that every device draws the same numbers.
+        dice: random numbers for each of the images.
 
     Returns:
         float32 [N, 1, H, W], bilinearly sampled; not at all where every limit is 0.
     """
     if not any((config.rotation, config.shift, config.scale, config.shear, config.elastic)):
         return images.float()
-    rotation, scale, shear, shift_x, shift_y = torch.empty(5, len(images)).uniform_(-1, 1, generator=generator)
+    rotation, scale, shear, shift_x, shift_y = dice.uniform(5, low=-1).T
     angle = rotation * math.radians(config.rotation)
     size = 1 + scale * config.scale
     cos, sin = angle.cos() / size, angle.sin() / size
     slant = shear * config.shear
     move_x, move_y = 2 * config.shift * shift_x, 2 * config.shift * shift_y  # affine_grid's width is 2
     rows = [cos, slant * cos - sin, move_x, sin, slant * sin + cos, move_y]
-    theta = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.device)
+    theta = torch.stack(rows, dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     if config.elastic:
-        knots = torch.empty(len(images), 2, 4, 4).uniform_(-1, 1, generator=generator).to(images.device)
-        bend = F.interpolate(knots, images.shape[2:], mode="bicubic", align_corners=True)
+        bend = F.interpolate(dice.uniform(2, 4, 4, low=-1), images.shape[2:], mode="bicubic", align_corners=True)
         grid = grid + 2 * config.elastic * bend.permute(0, 2, 3, 1)
     return F.grid_sample(images.float(), grid, align_corners=False)
 
 
-def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def degrade(images: Tensor, share: float, dice: Dice) -> Tensor:
     """Spoil some of the images the way cameras, scanners, paper and pens do.
 
     Each spoilt image gets a few of: thicker or thinner strokes, blur, a line across, a blot, uneven light, less
@@ -96,39 +98,39 @@ def degrade(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     Args:
         images: float32 [N, 1, H, W], 0..255.
         share: probability of an image being spoilt.
-        generator: a CPU generator, so that every device draws the same numbers.
+        dice: random numbers for each of the images.
 
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
-    device = images.device
-    spoilt = (torch.rand(len(images), generator=generator) < share).to(device)
+    spoilt = dice.uniform() < share
     if not spoilt.any():
         return images
-    ink = images[spoilt] / 255
-    count, _, height, width = ink.shape
+    ink, dice, device = images[spoilt] / 255, dice[spoilt], images.device
+    height, width = ink.shape[2:]
+    numbers = iter(torch.unbind(dice.uniform(2 * STRENGTHS, 1, 1, 1), dim=1))
 
     def draw(low: float, high: float, chance: float = 1.0) -> Tensor:
         """Draw a strength for each image, 0 for those that chance spares: [count, 1, 1, 1]."""
-        value = low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)
-        return (value * (torch.rand(count, 1, 1, 1, generator=generator) < chance)).to(device)
+        strength, luck = low + (high - low) * next(numbers), next(numbers)
+        return strength * (luck < chance)
 
     rows = torch.arange(height, device=device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=device).view(1, 1, 1, -1)
     ink = torch.lerp(ink, thicken(ink), draw(0, 1, 0.25))
     ink = torch.lerp(ink, -thicken(-ink), draw(0, 0.7, 0.2))
-    ink = torch.lerp(ink, blur(ink, generator), draw(0.3, 1, 0.4))
+    ink = torch.lerp(ink, blur(ink, dice), draw(0.3, 1, 0.4))
     angle = draw(0, math.pi)
     line = (angle.cos() * (columns - width * draw(0.1, 0.9)) + angle.sin() * (rows - height * draw(0.1, 0.9))).abs()
     ink = torch.maximum(ink, draw(0.2, 1, 0.25) * (draw(0.8, 1.6) - line).clamp(0, 1))
     blot = ((columns - width * draw(0, 1)).abs() < draw(1, 4, 0.2)) & ((rows - height * draw(0, 1)).abs() < draw(1, 4))
     ink = torch.where(blot, draw(0, 1, 0.5), ink)
-    light = torch.rand(count, 1, 3, 3, generator=generator).to(device) * draw(0.2, 0.8, 0.3)
+    light = dice.uniform(1, 3, 3) * draw(0.2, 0.8, 0.3)
     ink = ink + F.interpolate(light, (height, width), mode="bilinear", align_corners=True)
     contrast = 1 - draw(0, 0.8, 0.5)
     ink = ink / ink.amax(dim=(2, 3), keepdim=True).clamp(min=1)
-    ink = ink + draw(0.02, 0.35, 0.4) * torch.randn(ink.shape, generator=generator).to(device)
-    dead = torch.rand(ink.shape, generator=generator).to(device)
+    ink = ink + draw(0.02, 0.35, 0.4) * dice.normal(1, height, width)
+    dead = dice.uniform(1, height, width)
     rate = draw(0, 0.08, 0.15)
     ink = torch.where(dead < rate, 0, torch.where(dead > 1 - rate, 1, ink)).clamp(0, 1)
     ink = ink * contrast + (1 - contrast) * draw(0, 1)
@@ -189,12 +191,28 @@ def thicken(images: Tensor) -> Tensor:
     return images
 
 
-def blur(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Smear a batch along a random direction, less so across it: a lens out of focus, a hand that moved."""
-    angle, along, across = torch.rand(3, generator=generator).tolist()
-    longest = 1 + round(2 * along)
-    for turn, reach in ((0, longest), (math.pi / 2, round(longest * across))):
-        x, y = math.cos(math.pi * angle + turn), math.sin(math.pi * angle + turn)
-        shifts = [(round(step * y), round(step * x)) for step in range(-reach, reach + 1)]
-        images = torch.stack([images.roll(shift, (2, 3)) for shift in shifts]).mean(dim=0)
-    return images
+def blur(images: Tensor, dice: Dice) -> Tensor:
+    """Smear each image along its own direction, less so across it: a lens out of focus, a hand that moved."""
+    angle, along, across = dice.uniform(3).T
+    angle, longest = math.pi * angle, 1 + (2 * along).round()
+    return smear(smear(images, angle, longest), angle + math.pi / 2, (longest * across).round())
+
+
+def smear(images: Tensor, angle: Tensor, reach: Tensor) -> Tensor:
+    """Give each pixel the mean of those up to `reach` pixels, at most 3, to either side along an angle.
+
+    Args:
+        images: float [N, 1, H, W]; around them is 0.
+        angle: [N], radians.
+        reach: [N], 0..3 pixels.
+
+    Returns:
+        As images.
+    """
+    steps = torch.arange(-3.0, 4.0, device=images.device)
+    row, column = ((steps * part[:, None]).round() + 3 for part in (angle.sin(), angle.cos()))
+    weight = (steps.abs() <= reach[:, None]) / (2 * reach[:, None] + 1)
+    kernels = torch.zeros(len(images), 49, device=images.device)
+    kernels.scatter_add_(1, (7 * row + column).long(), weight)
+    smeared = F.conv2d(images.transpose(0, 1), kernels.view(-1, 1, 7, 7), padding=3, groups=len(images))
+    return smeared.transpose(0, 1)

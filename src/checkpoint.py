@@ -1,6 +1,7 @@
 """What is inside a .pth file; nothing else in the program knows."""
 
 import dataclasses
+import hashlib
 import io
 import math
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import whole_file
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+LARGEST_FILE = 1 << 30  # bytes
+ADVICE = "train again, or name another with --checkpoint"
 SHIPPED = Path(__file__).parent.parent / "saved_models" / "mnist_cnn_final.pth"
 
 
@@ -29,10 +32,11 @@ class Checkpoint:
         model_config: shape of the network.
         state_dict: its weights and buffers.
         train_config: the recipe, as plain values.
+        data_sha256: of the training images and labels (`data_loader.fingerprint`).
         history: one dict of plain values per finished epoch.
         temperature: what logits are divided by so that probabilities are calibrated; above 0.
         familiarity: which answers to trust; None until training has ended.
-        training_state: optimizer, scheduler and random state, for going on; None in a final model.
+        training_state: optimizers, schedulers and how far an unfinished epoch is, for going on; None in a final model.
     """
 
     dataset: str
@@ -40,6 +44,7 @@ class Checkpoint:
     model_config: ModelConfig
     state_dict: dict[str, Tensor]
     train_config: dict[str, Any]
+    data_sha256: str
     history: list[dict[str, Any]]
     temperature: float
     familiarity: Familiarity | None = None
@@ -68,7 +73,23 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     buffer = io.BytesIO()  # a full disk then raises OSError, as for any file
     torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
     with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(sealed(buffer.getvalue()))
+
+
+def sealed(archive: bytes) -> bytes:
+    """Put the SHA-256 of a zip archive, which is what torch.save writes, into the archive's comment.
+
+    The comment is what a zip file ends with, after its length in two bytes (APPNOTE.TXT 4.3.16).
+    """
+    assert archive.endswith(b"\0\0"), "an archive without a comment"
+    content = archive[:-2] + (2 * hashlib.sha256().digest_size).to_bytes(2, "little")
+    return content + hashlib.sha256(content).hexdigest().encode()
+
+
+def is_whole(archive: bytes) -> bool:
+    """Tell whether every byte of an archive is as `sealed` left it."""
+    size = 2 * hashlib.sha256().digest_size
+    return hashlib.sha256(archive[:-size]).hexdigest().encode() == archive[-size:]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -79,14 +100,26 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}; train one with `mnist-cnn train` or name one with --checkpoint")
-    advice = "train again, or name another with --checkpoint"
+    if path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path} has more than {LARGEST_FILE} bytes: no model of this program; {ADVICE}")
+    return parse_checkpoint(path.read_bytes(), str(path))
+
+
+def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
+    """Read a checkpoint from the bytes of its file, which was found at `where`.
+
+    Raises:
+        InputError: as `load_checkpoint`.
+    """
+    if not is_whole(archive):
+        raise InputError(f"{where} is damaged, or no checkpoint of format {FORMAT_VERSION} (wrong SHA-256); {ADVICE}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except Exception as error:  # random bytes can fail in any way
-        raise InputError(f"{path} is damaged or holds pickled code ({type(error).__name__}); {advice}") from None
+        raise InputError(f"{where} is no archive, or holds pickled code ({type(error).__name__}); {ADVICE}") from None
     version = content.pop("format_version", None) if isinstance(content, dict) else None
     if version != FORMAT_VERSION:
-        raise InputError(f"{path} has checkpoint format {version}, this program reads {FORMAT_VERSION}; {advice}")
+        raise InputError(f"{where} has checkpoint format {version}, this program reads {FORMAT_VERSION}; {ADVICE}")
     try:
         content["model_config"] = ModelConfig(**content["model_config"])
         content["familiarity"] = content["familiarity"] and Familiarity(**content["familiarity"])
@@ -99,5 +132,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not 0 < checkpoint.temperature < math.inf:
             raise ValueError(f"temperature is {checkpoint.temperature}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a model of this program ({str(error)[:300]}); {advice}") from None
+        raise InputError(f"{where} is not a model of this program ({str(error)[:300]}); {ADVICE}") from None
     return checkpoint

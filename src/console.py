@@ -2,6 +2,7 @@
 
 import functools
 import io
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -9,10 +10,9 @@ from typing import NoReturn, TypeVar
 
 import tyro
 
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import InputError, Stopped
 
 Options = TypeVar("Options")
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 def parse(default: Options, argv: Sequence[str] | None, prog: str) -> Options:
@@ -62,7 +62,7 @@ def sentence(box: str) -> str:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """End the program with one line on stderr and code 2 on wrong input, and with code 130 on Ctrl-C."""
+    """End the program with one line on stderr: code 2 on wrong input, 128 and the signal's number on a signal."""
     try:
         yield
     except InputError as error:
@@ -70,8 +70,10 @@ def exit_codes() -> Iterator[None]:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         stop(f"{error.strerror or error}{where}; check it, or name another place with --output-dir or --data-dir", 2)
-    except KeyboardInterrupt as interrupt:
-        stop(str(interrupt) or "stopped", INTERRUPTED)
+    except Stopped as stopped:
+        stop(str(stopped), 128 + stopped.number)
+    except KeyboardInterrupt:
+        stop("stopped", 128 + signal.SIGINT)
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import hashlib
 import math
 import sys
 import zlib
@@ -268,12 +269,13 @@ def pixel_statistics(images: Tensor) -> tuple[float, float]:
     return mean.item(), (share * (values - mean) ** 2).sum().sqrt().item()
 
 
-def batches(split: Split, batch_size: int, generator: torch.Generator | None = None) -> Iterator[Split]:
-    """Yield the split in batches, the last one smaller; shuffled if a CPU generator is given.
+def fingerprint(split: Split) -> str:
+    """Hash the images and labels of a split: SHA-256, in hexadecimal."""
+    sha256 = hashlib.sha256(split.images.numpy().tobytes())
+    sha256.update(split.labels.numpy().tobytes())
+    return sha256.hexdigest()
 
-    The order comes from the CPU whatever the device, so one seed gives one order everywhere.
-    """
-    count = len(split)
-    order = torch.arange(count) if generator is None else torch.randperm(count, generator=generator)
-    for index in torch.split(order.to(split.labels.device), batch_size):
-        yield split[index]
+
+def batches(split: Split, batch_size: int) -> Iterator[Split]:
+    """Yield the split in batches, in order, the last one smaller."""
+    yield from map(Split, torch.split(split.images, batch_size), torch.split(split.labels, batch_size))

@@ -1,5 +1,6 @@
 """Which device computes, and in which precision."""
 
+import os
 from typing import Literal
 
 import torch
@@ -12,13 +13,16 @@ Precision = Literal["auto", "float32", "bfloat16"]
 def pick_device(name: str) -> torch.device:
     """Turn "auto", "cpu", "cuda", "cuda:1", "mps", ... into a device that works on this machine.
 
-    "auto" takes the accelerator (CUDA, MPS, XPU) where there is one, else the CPU.
+    "auto" takes the accelerator (CUDA, MPS, XPU) where there is one, else the CPU; of several accelerators, the one
+    with the number that torchrun gave this process on its machine.
 
     Raises:
         InputError: no such device here.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
+        if accelerator and "LOCAL_RANK" in os.environ:
+            return torch.device(accelerator.type, int(os.environ["LOCAL_RANK"]) % torch.accelerator.device_count())
         return accelerator or torch.device("cpu")
     try:
         device = torch.device(name)

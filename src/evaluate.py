@@ -14,8 +14,9 @@ from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load
 from mnist_cnn.device import pick_device
+from mnist_cnn.distributed import gathered, rank, size
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import check_writable, whole_file
+from mnist_cnn.files import check_writable, remove_leftovers, whole_file
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax
 
 MODELS = Path("saved_models")
@@ -39,6 +40,12 @@ def infer(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
     return torch.cat(logits)
 
 
+def infer_together(model: nn.Module, split: Split) -> Tensor:
+    """Compute the logits of every image as `infer` does, each process those of every n-th; all get all, in order."""
+    part = Split(split.images[rank() :: size()], split.labels[rank() :: size()])
+    return gathered(infer(model, part), len(split))
+
+
 def evaluate(
     model: nn.Module, split: Split, classes: tuple[str, ...], temperature: float = 1.0
 ) -> tuple[Report, Floats]:
@@ -47,14 +54,16 @@ def evaluate(
     Returns:
         The report, and the probabilities, float64 [N, classes].
     """
-    probabilities = softmax(infer(model, split).double().numpy(), temperature)
+    probabilities = softmax(infer_together(model, split).double().numpy(), temperature)
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)
     return report, probabilities
 
 
-def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> None:
+def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> Path:
     """Score a checkpoint on a dataset's test split; print the report, write it as JSON, draw the figures.
+
+    Of several processes each computes a share, and rank 0 prints, writes and draws.
 
     Args:
         checkpoint: the model.
@@ -63,6 +72,9 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         device: as in `pick_device`.
         output_dir: gets saved_models/ and images/. Where MNIST's report is, its figures stay: those of another
             dataset then go to images/NAME/.
+
+    Returns:
+        The folder of the figures.
 
     Raises:
         InputError: the dataset has another number of classes.
@@ -74,16 +86,17 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         )
     model = checkpoint.build_model().to(pick_device(device))
     report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
-    print(as_text(report, f"{dataset.name} test split, {file.name}"))
-
     elsewhere = "" if dataset.name == checkpoint.dataset else f"_on_{dataset.name}"
     json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
-    write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
     result = f"{checkpoint.dataset}{elsewhere}"
     mnist_is_here = (output_dir / MODELS / "mnist_cnn_final.json").exists()
     figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
-    plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
-    print(f"\nreport: {json_path}\nfigures: {figures}")
+    if rank() == 0:
+        print(as_text(report, f"{dataset.name} test split, {file.name}"))
+        write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
+        plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
+        print(f"\nreport: {json_path}\nfigures: {figures}")
+    return figures
 
 
 def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: Path, dataset: str, path: Path) -> None:
@@ -122,6 +135,8 @@ def command(
     model = load_checkpoint(file)
     pick_device(device)
     check_writable(output_dir)
+    for folder in (output_dir / MODELS, output_dir / IMAGES):
+        remove_leftovers(folder)
     trained_on = "auto" if model.dataset == "mnist" else model.dataset
     data = load(trained_on if dataset == "auto" else dataset, data_dir)
     if Path(dataset).is_dir() and data.name != model.dataset:

@@ -1,11 +1,18 @@
 """Files that are written whole or not at all."""
 
 import os
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mnist_cnn.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
+
+UNFINISHED = re.compile(r"\..+\.\d+\.unfinished(\.\w+)?")
 
 
 @contextmanager
@@ -15,14 +22,36 @@ def whole_file(path: Path) -> Iterator[Path]:
     If the block fails, the temporary file goes away and an older `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
-        yield temporary
+        with temporary.open("ab") as mine:
+            in_use(mine.fileno())
+            yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def in_use(file: int) -> bool:
+    """Mark an open file as being written to, until it is closed; say whether another process had marked it."""
+    if sys.platform != "win32":  # which removes no open file anyway
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed, and of no writer that is alive."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if UNFINISHED.fullmatch(path.name) and path.is_file():
+            with path.open("ab") as file:
+                dead = not in_use(file.fileno())
+            if dead:
+                path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:
@@ -35,6 +64,7 @@ def check_writable(folder: Path) -> None:
         with whole_file(folder / "writable") as probe:
             probe.write_bytes(bytes(4096))
         (folder / "writable").unlink()
+        remove_leftovers(folder)
     except OSError as error:
         raise InputError(
             f"cannot write to {folder}: {error.strerror}; free it or name another with --output-dir"

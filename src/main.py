@@ -9,27 +9,38 @@ from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse
 from mnist_cnn.data_loader import Dataset, load, rehearse
 from mnist_cnn.device import pick_device
+from mnist_cnn.distributed import joined, rank
 from mnist_cnn.errors import InputError
-from mnist_cnn.evaluate import MODELS, evaluate_and_show
-from mnist_cnn.files import check_writable
+from mnist_cnn.evaluate import IMAGES, MODELS, evaluate_and_show
+from mnist_cnn.files import check_writable, remove_leftovers
+from mnist_cnn.interruption import raise_on_sigterm
+from mnist_cnn.observe import log_figures
 from mnist_cnn.recipe import PRESETS, TrainConfig
 from mnist_cnn.train import fit, learn_limits
 
 
 def run(config: TrainConfig) -> Path:
-    """Train, save and evaluate a model; return where it is saved."""
-    pick_device(config.device)
-    check_writable(config.output_dir)
-    dataset = load(config.dataset, config.data_dir)
-    if config.init_from:
-        dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
-    print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
-    checkpoint = learn_limits(fit(dataset, config), dataset)
-    path = config.output_dir / MODELS / f"{dataset.name}_cnn_final.pth"
-    save_checkpoint(checkpoint, path)
-    seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
-    print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
-    evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
+    """Train, save and evaluate a model, with others if torchrun started some; return where it is saved."""
+    path = config.output_dir / MODELS
+    with joined(config.worker_timeout):
+        pick_device(config.device)
+        if rank() == 0:
+            check_writable(config.output_dir)
+            remove_leftovers(config.output_dir / IMAGES)
+        dataset = load(config.dataset, config.data_dir)
+        if config.init_from:
+            dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
+        print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
+        checkpoint = fit(dataset, config)
+        path /= f"{dataset.name}_cnn_final.pth"
+        if rank() == 0:
+            checkpoint = learn_limits(checkpoint, dataset)
+            save_checkpoint(checkpoint, path)
+        seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
+        print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
+        figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
+        if config.tensorboard and rank() == 0:
+            log_figures(config, figures)
     return path
 
 
@@ -61,6 +72,7 @@ def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> None:
     """Run the command line."""
     with exit_codes():
+        raise_on_sigterm()
         run(read_config(argv, prog))
 
 

@@ -11,6 +11,12 @@ from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.device import Precision
 from mnist_cnn.errors import InputError
 
+ELSEWHERE = {
+    *("dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
+    *("checkpoint_every_steps", "worker_timeout", "tensorboard", "profile"),
+}
+"""Settings that do not decide the result, or that files and reports name elsewhere."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -52,7 +58,15 @@ class TrainConfig:
     deterministic: bool = False
     """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
     resume: bool = False
-    """Go on from the newest checkpoint in the output folder."""
+    """Go on from the newest whole checkpoint in the output folder, with the same weights as if nothing had happened."""
+    checkpoint_every_steps: int = 0
+    """Steps between checkpoints within an epoch; 0: only at its end, on Ctrl-C and on SIGTERM."""
+    worker_timeout: int = 300
+    """Seconds after which processes of one training (torchrun) give up waiting for another."""
+    tensorboard: bool = False
+    """Log for TensorBoard, into the output folder's tensorboard/."""
+    profile: bool = False
+    """Measure which operations take the time of some early steps: a table, and a trace in the output folder."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -64,6 +78,8 @@ class TrainConfig:
             ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
             ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
             ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
+            ("checkpoint-every-steps", self.checkpoint_every_steps, self.checkpoint_every_steps >= 0, "0 or more"),
+            ("worker-timeout", self.worker_timeout, self.worker_timeout >= 1, "1 or more"),
             ("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295"),
         ):
             if not valid:
@@ -71,8 +87,7 @@ class TrainConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Return what decides the result besides the data, as plain values: no paths, no device."""
-        elsewhere = {"dataset", "init_from", "data_dir", "output_dir", "device", "resume"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ELSEWHERE}
 
 
 @dataclass(frozen=True)

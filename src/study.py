@@ -2,17 +2,21 @@
 
 import dataclasses
 import json
+import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from mnist_cnn.checkpoint import save_checkpoint
@@ -20,19 +24,30 @@ from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, load
 from mnist_cnn.device import pick_device, pick_dtype
-from mnist_cnn.errors import InputError
-from mnist_cnn.evaluate import evaluate
+from mnist_cnn.errors import InputError, Stopped
+from mnist_cnn.evaluate import MODELS, evaluate
 from mnist_cnn.files import check_writable, whole_file
 from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.run_folder import RunFolder
 from mnist_cnn.train import fit
 
 Row = dict[str, Any]
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = None, keep: Path | None = None) -> Row:
-    """Train one seed, of the preset's network or another, score it once on the test split; keep it in a folder."""
-    with TemporaryDirectory() as folder:
-        checkpoint = fit(dataset, dataclasses.replace(config, output_dir=Path(folder)), shape)
+    """Train one seed, of the preset's network or another, and score it once on the test split.
+
+    What an earlier process left unfinished in `config.output_dir` is gone on with.
+
+    Args:
+        dataset: the data.
+        config: with a folder of this seed's own.
+        shape: a network other than the preset's.
+        keep: gets the model.
+    """
+    begun = bool(RunFolder(config.output_dir / MODELS, dataset.name).newest_first())
+    checkpoint = fit(dataset, dataclasses.replace(config, resume=begun), shape)
     if keep:
         save_checkpoint(checkpoint, keep / f"{dataset.name}_{config.preset}_seed_{config.seed}.pth")
     model = checkpoint.build_model().to(pick_device(config.device))
@@ -90,6 +105,41 @@ def write_rows(rows: list[Row], path: Path) -> None:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path | None = None) -> list[Row]:
+    """Train every config that has no row in `output` yet, together with any other process that does the same.
+
+    A process trains what no other holds the lock of. When one dies its lock goes, and another takes its seed over,
+    from its last checkpoint. Locks and unfinished trainings are in a hidden folder beside `output`.
+    """
+    work = output.parent / f".{output.stem}"
+    with tqdm(total=len(configs), desc="seeds", unit="seed", disable=not sys.stderr.isatty()) as bar:
+        while missing := [config for config in configs if row_of(config, dataset, output) is None]:
+            bar.update(len(configs) - len(missing) - bar.n)
+            for config in missing:
+                with suppress(Timeout), FileLock(work / f"seed_{config.seed}.lock", timeout=0):
+                    if row_of(config, dataset, output) is None:
+                        folder = work / f"{dataset.name}_{config.preset}_seed_{config.seed}"
+                        row = run_seed(dataset, dataclasses.replace(config, output_dir=folder), keep=keep)
+                        append(row, output, work)
+                        shutil.rmtree(folder)
+                        bar.update()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    shutil.rmtree(work, ignore_errors=True)
+    return [one for config in configs if (one := row_of(config, dataset, output))]
+
+
+def row_of(config: TrainConfig, dataset: Dataset, output: Path) -> Row | None:
+    """Find the row of a config, if it was trained."""
+    rows = read_rows(output)
+    return next((row for row in rows if (row["dataset"], row["recipe"]) == (dataset.name, config.recipe())), None)
+
+
+def append(row: Row, output: Path, work: Path) -> None:
+    """Add a row to those that are there, one process at a time."""
+    with FileLock(work / "rows.lock"):
+        write_rows([*read_rows(output), row], output)
+
+
 def summary(rows: list[Row]) -> str:
     """Say mean, spread and time of some rows."""
     accuracy = [100 * row["accuracy"] for row in rows]
@@ -113,6 +163,8 @@ def command(
 ) -> None:
     """Train seeds 0 to N-1 of a preset, score each once on the test split, print mean and spread.
 
+    Started several times, by torchrun or by hand, on machines that share the folder, it shares the seeds out.
+
     Args:
         output: JSONL file of the rows, a seed a row; seeds already in it are not trained again.
         preset: The recipe.
@@ -128,18 +180,15 @@ def command(
         raise InputError(f"--seeds is {seeds}; it must be 1 or more")
     for folder in filter(None, (output.parent, keep)):
         check_writable(folder)
-    rows = read_rows(output)
+    read_rows(output)
     data = load(dataset, data_dir)
-    chosen = []
-    for seed in tqdm(range(seeds), desc="seeds", unit="seed", disable=not sys.stderr.isatty()):
-        config = dataclasses.replace(PRESETS[preset].train, seed=seed, device=device)
-        row = next((row for row in rows if (row["dataset"], row["recipe"]) == (data.name, config.recipe())), None)
-        if row is None:
-            row = run_seed(data, config, keep=keep)
-            rows.append(row)
-            write_rows(rows, output)
-        chosen.append(row)
-    print(summary(chosen))
+    configs = [dataclasses.replace(PRESETS[preset].train, seed=seed, device=device) for seed in range(seeds)]
+    try:
+        rows = study(data, configs, output, keep)
+    except Stopped as stopped:
+        raise Stopped(f"stopped; nothing is lost: the same command goes on to {output}", stopped.number) from None
+    if os.environ.get("RANK", "0") == "0":
+        print(summary(rows))
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "study.py") -> None:

@@ -1,33 +1,36 @@
-"""The training loop: one step, one epoch, all epochs."""
+"""The training loop: one epoch, all epochs, and how to go on with some of them."""
 
-import csv
 import dataclasses
 import math
 import os
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm import tqdm
 
 from mnist_cnn.augment import distort, serif_ones
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, parse_checkpoint
 from mnist_cnn.cnn_model import ModelConfig, build
-from mnist_cnn.data_loader import DIGITS, Dataset, Split, batches, pixel_statistics, split_off
-from mnist_cnn.device import pick_device, pick_dtype
-from mnist_cnn.errors import InputError
-from mnist_cnn.evaluate import MODELS, infer
+from mnist_cnn.data_loader import DIGITS, Dataset, Split, fingerprint, pixel_statistics, split_off
+from mnist_cnn.dice import Dice, epoch_order
+from mnist_cnn.distributed import from_first, rank, restarted, share, total
+from mnist_cnn.errors import InputError, Stopped
+from mnist_cnn.evaluate import MODELS, infer_together
 from mnist_cnn.familiarity import fit_familiarity
-from mnist_cnn.files import whole_file
+from mnist_cnn.interruption import Request, deferred
+from mnist_cnn.learner import Learner, build_learner, train_step
 from mnist_cnn.metrics import fit_temperature
-from mnist_cnn.muon import Muon
+from mnist_cnn.observe import board, profiled
 from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -43,110 +46,72 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A model with what updates it."""
+class Progress:
+    """How far the epoch under way is; of the images seen, the sum of losses and the count of right answers."""
 
-    model: nn.Module
-    optimizers: tuple[Optimizer, ...]
-    schedulers: tuple[LRScheduler, ...]
-    generator: torch.Generator
-    """CPU generator of the order of images and their distortions."""
-    dtype: torch.dtype
-    """Of the matrix work in a training step."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
+    epoch: int
+    step: int = 0
+    seen: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    seconds: float = 0.0
 
 
-def build_learner(model: nn.Module, config: TrainConfig, images: int) -> Learner:
-    """Give a model its optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for `images` an epoch.
+@dataclass(frozen=True)
+class Training:
+    """What stays the same from a training's first step to its last."""
 
-    Muon updates the filters of convolutions, AdamW all else.
-    """
-    device = pick_device(config.device)
-    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    filters = [parameter for parameter in model.parameters() if parameter.ndim == 4]
-    others = [parameter for parameter in model.parameters() if parameter.ndim != 4]
-    optimizers: list[Optimizer] = [
-        AdamW(others, config.learning_rate, weight_decay=config.weight_decay, fused=True),
-        *([Muon(filters, config.filter_learning_rate, weight_decay=config.weight_decay)] if filters else []),
-    ]
-    steps = config.epochs * math.ceil(images / config.batch_size)
-    schedulers = [
-        OneCycleLR(optimizer, optimizer.param_groups[0]["lr"], total_steps=steps, cycle_momentum=False)
-        for optimizer in optimizers
-    ]
-    generator = torch.Generator().manual_seed(config.seed)
-    return Learner(model, tuple(optimizers), tuple(schedulers), generator, pick_dtype(config.precision, device))
-
-
-def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
-    """Update the weights once.
-
-    Args:
-        learner: changed in place.
-        images: [N, 1, 28, 28], raw pixels 0..255, on the model's device.
-        labels: int64 [N].
-        label_smoothing: 0..1.
-
-    Returns:
-        The logits before the update, float32 [N, classes].
-    """
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=learner.dtype == torch.bfloat16):
-        logits: Tensor = learner.model(images).float()
-    loss = F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    learner.model.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
-        optimizer.step()
-        scheduler.step()
-    return logits.detach()
-
-
-def train_epoch(learner: Learner, train: Split, config: TrainConfig, title: str) -> float:
-    """Show every training image to the model once, in a new order; return the mean cross-entropy."""
-    learner.model.train()
-    loss = torch.zeros((), dtype=torch.float64)
-    seconds = 0.1 if sys.stderr.isatty() else 5.0  # a log needs fewer updates than a terminal
-    correct = seen = 0
-    with tqdm(total=len(train), desc=title, unit=" images", unit_scale=True, mininterval=seconds) as bar:
-        for batch in batches(train, config.batch_size, learner.generator):
-            images = distort(batch.images, config.augment, learner.generator)
-            logits = train_step(learner, images, batch.labels, config.label_smoothing)
-            loss += F.cross_entropy(logits, batch.labels, reduction="sum").cpu()
-            correct += int((logits.argmax(dim=1) == batch.labels).sum())
-            seen += len(batch)
-            bar.set_postfix(loss=f"{loss.item() / seen:.4f}", accuracy=f"{correct / seen:.2%}", refresh=False)
-            bar.update(len(batch))
-    return loss.item() / seen
-
-
-def validate(model: nn.Module, val: Split) -> tuple[float, float]:
-    """Return the mean cross-entropy and the accuracy on the validation split."""
-    logits = infer(model, val)
-    labels = val.labels.cpu()
-    correct = int((logits.argmax(dim=1) == labels).sum())
-    return F.cross_entropy(logits, labels).item(), correct / len(val)
+    learner: Learner
+    train: Split
+    val: Split
+    config: TrainConfig
+    folder: RunFolder
+    untrained: Checkpoint
+    """What its checkpoints say about it besides weights and history."""
 
 
 def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None) -> Checkpoint:
     """Train on the dataset's train split less the validation images; the test split is not looked at.
 
-    After each epoch `saved_models/checkpoints/NAME_cnn_epoch_N.pth` and `saved_models/NAME_cnn_history.csv` are
-    written below `config.output_dir`. The network is that of `config.init_from`, or a new one: the preset's unless
-    `model` is given, with classes, mean and standard deviation from the dataset.
+    After each epoch `saved_models/checkpoints/NAME_cnn_epoch_N.pth` and `saved_models/NAME_cnn_history.csv` and
+    `.jsonl` are written below `config.output_dir`. The network is that of `config.init_from`, or a new one: the
+    preset's unless `model` is given, with classes, mean and standard deviation from the dataset.
 
     Returns:
         The last epoch's checkpoint, without training state, with a temperature fitted on the validation split.
 
     Raises:
-        InputError: a setting does not fit the data or the machine, `resume` finds nothing to go on from,
-            or the loss stops being a number.
-        KeyboardInterrupt: Ctrl-C; its message says what is safe and how to go on.
+        InputError: a setting does not fit the data or the machine, `resume` finds nothing to go on from, another
+            training is writing to the folder, or the loss stops being a number.
+        Stopped: Ctrl-C or SIGTERM; what was learned is saved.
     """
     make_deterministic(config.deterministic)
+    training = prepare(dataset, config, model)
+    lock = training.folder.locked() if rank() == 0 else nullcontext()
+    with lock, deferred() as request, board(config) as log, profiled(config) as tick:
+        history, progress = begin(training)
+        while progress.epoch <= config.epochs:
+            history.append(run_epoch(training, history, progress, request, tick))
+            progress = Progress(progress.epoch + 1)
+            save(training, history, progress)
+            log(history[-1])
+        if rank() == 0:
+            training.folder.keep(1)
+    if request.number:
+        raise Stopped("stopped after the last epoch, which is safe; go on with --resume", request.number)
+    temperature = calibrate(training.learner.network, training.val)
+    return dataclasses.replace(snapshot(training, history), temperature=temperature)
+
+
+def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) -> Training:
+    """Split the data and build the network, its optimizers and all else that a training needs.
+
+    Raises:
+        InputError: there is nothing to resume from.
+    """
+    folder = RunFolder(config.output_dir / MODELS, dataset.name)
+    if config.resume and rank() == 0 and not folder.newest_first():
+        raise InputError(f"nothing to resume in {folder.checkpoints}; leave out --resume to start afresh")
     train, val = split_off(dataset.train, config.val_size)
     mean, std = pixel_statistics(train.images)
     if dataset.classes == DIGITS:
@@ -157,29 +122,206 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     else:
         shape = model or PRESETS[config.preset].model
         network = build(dataclasses.replace(shape, classes=len(dataset.classes), mean=mean, std=std))
-    model_config = network.config
+    untrained = Checkpoint(
+        dataset=dataset.name,
+        classes=dataset.classes,
+        model_config=network.config,
+        state_dict={},
+        train_config=config.recipe(),
+        data_sha256=fingerprint(dataset.train),
+        history=[],
+        temperature=1.0,
+    )
     learner = build_learner(network, config, len(train))
-    train, val = train.to(learner.device), val.to(learner.device)
-    models = config.output_dir / MODELS
-    history = restore(learner, newest_checkpoint(models, dataset.name), config) if config.resume else []
-    try:
-        for epoch in range(len(history) + 1, config.epochs + 1):
-            record = run_epoch(learner, train, val, config, epoch)
-            path = save_progress(models, snapshot(learner, model_config, dataset, config, [*history, record]), epoch)
-            history.append(record)
-            remove_older(path, dataset.name)
-    except KeyboardInterrupt:
-        kept = f"epoch {len(history)} is safe: go on with --resume" if history else "no epoch was finished"
-        raise KeyboardInterrupt(f"stopped in epoch {epoch} of {config.epochs}; {kept}") from None
-    temperature = calibrate(learner.model, val)
+    return Training(learner, train.to(learner.device), val.to(learner.device), config, folder, untrained)
+
+
+def begin(training: Training) -> tuple[list[EpochRecord], Progress]:
+    """Start afresh, or go on from the newest checkpoint if that was asked for or torchrun started us again.
+
+    Raises:
+        InputError: none is whole, or it is of another training.
+    """
+    folder, resume = training.folder, training.config.resume
+    if resume or restarted():
+        archive = from_first(folder.read_newest() if rank() == 0 else None)
+        if archive:
+            return restore(training, parse_checkpoint(archive, f"the newest checkpoint in {folder.checkpoints}"))
+        if resume:
+            raise InputError(f"no whole checkpoint in {folder.checkpoints}; leave out --resume to start afresh")
+    elif rank() == 0:
+        folder.set_aside()
+    return [], Progress(epoch=1)
+
+
+def restore(training: Training, checkpoint: Checkpoint) -> tuple[list[EpochRecord], Progress]:
+    """Put a checkpoint's state into the learner.
+
+    Raises:
+        InputError: the checkpoint is of another recipe, network or data.
+    """
+    state = checkpoint.training_state
+    assert state, "checkpoints of a training hold its state"
+    if differences := differing(checkpoint, training.untrained):
+        raise InputError(
+            f"cannot go on in {training.folder.checkpoints}: {'; '.join(differences)}; "
+            "resume with the same flags and data, or leave out --resume"
+        )
+    training.learner.load_state(checkpoint.state_dict, state)
+    return [EpochRecord(**record) for record in checkpoint.history], Progress(**state["progress"])
+
+
+def differing(before: Checkpoint, now: Checkpoint) -> list[str]:
+    """Name what two trainings do not have in common."""
+    old, new = (
+        flat({"data": c.data_sha256, "network": dataclasses.asdict(c.model_config), **c.train_config})
+        for c in (before, now)
+    )
+    names = [name for name in old | new if old.get(name) != new.get(name)]
+    return [f"{name} was {old.get(name)} and is {new.get(name)}" for name in names]
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name the values of nested settings with dots."""
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        values |= nested
+    return values
+
+
+def run_epoch(
+    training: Training, history: list[EpochRecord], begun: Progress, request: Request, tick: Callable[[], None]
+) -> EpochRecord:
+    """Train what is left of an epoch, saving where asked to, and validate.
+
+    Raises:
+        InputError: the loss is not a number any more.
+        Stopped: somebody asked for it; the last step is saved.
+    """
+    every, epochs = training.config.checkpoint_every_steps, training.config.epochs
+    progress = begun
+    for progress, stopping in train_steps(training.learner, training.train, training.config, begun, request):
+        tick()
+        if stopping or (every and progress.step % every == 0):
+            save(training, history, progress)
+        if stopping:
+            place = f"epoch {progress.epoch} of {epochs}, after step {progress.step}"
+            raise Stopped(f"stopped in {place}, which is safe; go on with --resume", request.number or signal.SIGTERM)
+    start = time.perf_counter()
+    val_loss, val_accuracy = validate(training.learner.network, training.val)
+    check_finite(val_loss, progress, training.learner)
+    seconds = progress.seconds + time.perf_counter() - start
+    if rank() == 0:
+        report = f"validation: loss {val_loss:.4f}, accuracy {val_accuracy:.2%} ({seconds:.1f} s)"
+        tqdm.write(report, file=sys.stderr)
+    train_loss = progress.loss / progress.seen
+    return EpochRecord(progress.epoch, train_loss, val_loss, val_accuracy, training.learner.learning_rate, seconds)
+
+
+def train_steps(
+    learner: Learner, train: Split, config: TrainConfig, progress: Progress, request: Request | None = None
+) -> Iterator[tuple[Progress, bool]]:
+    """Show each training image to the model once in an epoch, in an order of its own; begin after those already seen.
+
+    Yields:
+        After each step, how far the epoch is, and whether any process was asked to stop.
+
+    Raises:
+        InputError: the loss is not a number any more.
+    """
+    learner.model.train()
+    start = time.perf_counter() - progress.seconds
+    order = epoch_order(config.seed, progress.epoch, len(train)).to(learner.device)
+    with progress_bar(f"epoch {progress.epoch}/{config.epochs}", len(train), progress.seen) as bar:
+        for first in range(progress.seen, len(train), config.batch_size):
+            index = order[first : first + config.batch_size]
+            mine, weight = share(index)
+            batch = train[mine]
+            images = distort(batch.images, config.augment, Dice.of(config.seed, progress.epoch, mine))
+            logits = train_step(learner, images, batch.labels, config.label_smoothing, weight)
+            loss, correct, stopping = total(tally(logits, batch.labels, weight, bool(request and request.number)))
+            progress = Progress(
+                epoch=progress.epoch,
+                step=progress.step + 1,
+                seen=progress.seen + len(index),
+                loss=progress.loss + loss,
+                correct=progress.correct + round(correct),
+                seconds=time.perf_counter() - start,
+            )
+            check_finite(loss, progress, learner)
+            seen = progress.seen
+            bar.set_postfix(
+                loss=f"{progress.loss / seen:.4f}", accuracy=f"{progress.correct / seen:.2%}", refresh=False
+            )
+            bar.update(len(index))
+            yield progress, stopping > 0
+
+
+def tally(logits: Tensor, labels: Tensor, weight: float, stop: bool) -> Tensor:
+    """Sum up a step: losses, right answers, and whether to stop, float32 [3]; an image with weight 0 does not count."""
+    own = labels[: len(labels) if weight else 0]
+    loss = F.cross_entropy(logits[: len(own)], own, reduction="sum")
+    correct = (logits[: len(own)].argmax(dim=1) == own).sum()
+    return torch.stack([loss, correct.float(), loss.new_tensor(float(stop))])
+
+
+def progress_bar(title: str, images: int, seen: int) -> "tqdm[NoReturn]":
+    """Open a bar over the images of an epoch, on rank 0 alone."""
+    seconds = 0.1 if sys.stderr.isatty() else 5.0  # a log needs fewer updates than a terminal
+    return tqdm(
+        total=images,
+        initial=seen,
+        desc=title,
+        unit=" images",
+        unit_scale=True,
+        mininterval=seconds,
+        disable=rank() > 0,
+    )
+
+
+def check_finite(loss: float, progress: Progress, learner: Learner) -> None:
+    """Stop where training has gone astray; the last checkpoint is from before.
+
+    Raises:
+        InputError: the loss is infinite or not a number.
+    """
+    if not math.isfinite(loss):
+        raise InputError(
+            f"the loss is {loss} in step {progress.step} of epoch {progress.epoch}, at learning rate "
+            f"{learner.learning_rate:.3g}; try a lower --learning-rate and --filter-learning-rate"
+        )
+
+
+def validate(model: nn.Module, val: Split) -> tuple[float, float]:
+    """Return the mean cross-entropy and the accuracy on the validation split."""
+    logits = infer_together(model, val)
+    labels = val.labels.cpu()
+    correct = int((logits.argmax(dim=1) == labels).sum())
+    return F.cross_entropy(logits, labels).item(), correct / len(val)
+
+
+def save(training: Training, history: list[EpochRecord], progress: Progress) -> None:
+    """Write how far the training is, as a checkpoint."""
+    if rank() == 0:
+        checkpoint = snapshot(training, history)
+        state = {**training.learner.state(), "progress": dataclasses.asdict(progress)}
+        training.folder.save(dataclasses.replace(checkpoint, training_state=state), progress.epoch, progress.step)
+
+
+def snapshot(training: Training, history: list[EpochRecord]) -> Checkpoint:
+    """Gather what a checkpoint holds, but for the training state."""
+    weights = training.learner.network.state_dict()
     return dataclasses.replace(
-        snapshot(learner, model_config, dataset, config, history), temperature=temperature, training_state=None
+        training.untrained,
+        state_dict={name: tensor.cpu().contiguous() for name, tensor in weights.items()},
+        history=[dataclasses.asdict(record) for record in history],
     )
 
 
 def calibrate(model: nn.Module, val: Split) -> float:
     """Fit the temperature of a model's probabilities on the validation split."""
-    return fit_temperature(infer(model, val).double().numpy(), val.labels.cpu().numpy())
+    return fit_temperature(infer_together(model, val).double().numpy(), val.labels.cpu().numpy())
 
 
 def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
@@ -201,91 +343,3 @@ def make_deterministic(deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS refuses without
-
-
-def run_epoch(learner: Learner, train: Split, val: Split, config: TrainConfig, epoch: int) -> EpochRecord:
-    """Train and validate once.
-
-    Raises:
-        InputError: the loss is not a number any more.
-    """
-    start = time.perf_counter()
-    train_loss = train_epoch(learner, train, config, f"epoch {epoch}/{config.epochs}")
-    if not math.isfinite(train_loss):
-        raise InputError(f"the loss is {train_loss} in epoch {epoch}; try a lower --learning-rate")
-    val_loss, val_accuracy = validate(learner.model, val)
-    learning_rate = float(learner.schedulers[0].get_last_lr()[0])
-    seconds = time.perf_counter() - start
-    tqdm.write(f"validation: loss {val_loss:.4f}, accuracy {val_accuracy:.2%} ({seconds:.1f} s)", file=sys.stderr)
-    return EpochRecord(epoch, train_loss, val_loss, val_accuracy, learning_rate, seconds)
-
-
-def snapshot(
-    learner: Learner, model_config: ModelConfig, dataset: Dataset, config: TrainConfig, history: list[EpochRecord]
-) -> Checkpoint:
-    """Gather what a checkpoint holds."""
-    return Checkpoint(
-        dataset=dataset.name,
-        classes=dataset.classes,
-        model_config=model_config,
-        state_dict={name: tensor.cpu().contiguous() for name, tensor in learner.model.state_dict().items()},
-        train_config=config.recipe(),
-        history=[dataclasses.asdict(record) for record in history],
-        temperature=1.0,
-        training_state={
-            "optimizers": [optimizer.state_dict() for optimizer in learner.optimizers],
-            "schedulers": [scheduler.state_dict() for scheduler in learner.schedulers],
-            "generator": learner.generator.get_state(),
-        },
-    )
-
-
-def save_progress(models: Path, checkpoint: Checkpoint, epoch: int) -> Path:
-    """Write history and checkpoint; return where the checkpoint is."""
-    name = f"{checkpoint.dataset}_cnn"
-    with whole_file(models / f"{name}_history.csv") as temporary, temporary.open("w", newline="") as file:
-        rows = csv.DictWriter(file, fieldnames=list(checkpoint.history[0]))
-        rows.writeheader()
-        rows.writerows(checkpoint.history)
-    path = models / "checkpoints" / f"{name}_epoch_{epoch}.pth"
-    save_checkpoint(checkpoint, path)
-    return path
-
-
-def remove_older(path: Path, dataset: str) -> None:
-    """Remove a dataset's other checkpoints once the one at `path` is safe."""
-    for older in path.parent.glob(f"{dataset}_cnn_epoch_*.pth"):
-        if older != path:
-            older.unlink()
-
-
-def newest_checkpoint(models: Path, dataset: str) -> Path:
-    """Find the checkpoint to go on from.
-
-    Raises:
-        InputError: there is none.
-    """
-    pattern = f"checkpoints/{dataset}_cnn_epoch_*.pth"
-    files = sorted(models.glob(pattern), key=lambda file: file.stat().st_mtime_ns)
-    if not files:
-        raise InputError(f"nothing to resume: no {models / pattern}; leave out --resume to start afresh")
-    return files[-1]
-
-
-def restore(learner: Learner, path: Path, config: TrainConfig) -> list[EpochRecord]:
-    """Put a checkpoint's state into a learner and return its history.
-
-    Raises:
-        InputError: the checkpoint is of another recipe.
-    """
-    checkpoint = load_checkpoint(path)
-    if checkpoint.train_config != config.recipe() or checkpoint.training_state is None:
-        changed = [name for name, value in config.recipe().items() if checkpoint.train_config.get(name) != value]
-        raise InputError(f"{path} was trained with another {', '.join(changed)}; resume with the same flags")
-    learner.model.load_state_dict(checkpoint.state_dict)
-    for optimizer, state in zip(learner.optimizers, checkpoint.training_state["optimizers"], strict=True):
-        optimizer.load_state_dict(state)
-    for scheduler, state in zip(learner.schedulers, checkpoint.training_state["schedulers"], strict=True):
-        scheduler.load_state_dict(state)
-    learner.generator.set_state(checkpoint.training_state["generator"])
-    return [EpochRecord(**record) for record in checkpoint.history]

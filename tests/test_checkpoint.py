@@ -1,7 +1,10 @@
 """Checkpoints survive a round trip, and nothing else is taken for one."""
 
 import dataclasses
+import hashlib
+import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 import torch
 
 from conftest import Program, assert_one_line_error
-from mnist_cnn.checkpoint import FORMAT_VERSION, Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.checkpoint import FORMAT_VERSION, Checkpoint, load_checkpoint, save_checkpoint, sealed
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import DIGITS
 from mnist_cnn.errors import InputError
@@ -24,10 +27,11 @@ def make_checkpoint() -> Checkpoint:
         model_config=model.config,
         state_dict=model.state_dict(),
         train_config={"epochs": 2, "augment": {"shift": 0.1}},
+        data_sha256="00",
         history=[{"epoch": 1, "val_loss": 0.5}],
         temperature=0.7,
         familiarity=None,
-        training_state={"generator": torch.Generator().get_state()},
+        training_state={"optimizers": [{"momentum": torch.ones(3)}]},
     )
 
 
@@ -53,6 +57,36 @@ def test_building_a_model_draws_no_random_numbers() -> None:
     torch.manual_seed(1)
     checkpoint.build_model()
     assert torch.equal(torch.rand(1), expected)
+
+
+def write_sealed(content: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(sealed(buffer.getvalue()))
+
+
+def test_the_seal_is_the_comment_of_an_archive_that_torch_and_zip_read(tmp_path: Path) -> None:
+    save_checkpoint(make_checkpoint(), tmp_path / "model.pth")
+    assert torch.load(tmp_path / "model.pth", weights_only=True)["dataset"] == "digits"
+    with zipfile.ZipFile(tmp_path / "model.pth") as archive:
+        assert archive.testzip() is None
+        assert archive.comment.decode() == hashlib.sha256((tmp_path / "model.pth").read_bytes()[:-64]).hexdigest()
+
+
+def test_a_flip_of_any_byte_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    save_checkpoint(make_checkpoint(), path)
+    whole = path.read_bytes()
+    places = {*range(0, len(whole), len(whole) // 500), *range(len(whole) - 200, len(whole))}
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert "is damaged" in refused(path)
+
+
+def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "model.pth").open("wb") as file:
+        file.truncate(1 << 40)
+    assert "more than 1073741824 bytes" in refused(tmp_path / "model.pth")
 
 
 class Bomb:
@@ -102,9 +136,9 @@ def test_random_bytes_are_refused(tmp_path: Path, seed: int) -> None:
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path, format: str) -> None:  # noqa: A002
     path, touched = tmp_path / "model.pth", tmp_path / "touched"
     if format == "pickle":
-        path.write_bytes(pickle.dumps(Bomb(touched)))
+        path.write_bytes(sealed(pickle.dumps(Bomb(touched)) + b"\0\0"))
     elif format == "zip":
-        torch.save(Bomb(touched), path)
+        write_sealed(Bomb(touched), path)
     else:
         save_checkpoint(dataclasses.replace(make_checkpoint(), train_config={"x": Bomb(touched)}), path)
     assert "holds pickled code" in refused(path)
@@ -113,7 +147,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, format: str) -> Non
 
 @pytest.mark.parametrize("content", [{}, [1, 2], {"format_version": FORMAT_VERSION + 1}, torch.zeros(3)])
 def test_another_format_is_refused(tmp_path: Path, content: Any) -> None:
-    torch.save(content, tmp_path / "model.pth")
+    write_sealed(content, tmp_path / "model.pth")
     assert f"this program reads {FORMAT_VERSION}" in refused(tmp_path / "model.pth")
 
 
@@ -140,7 +174,7 @@ def test_a_missing_entry_is_refused(tmp_path: Path, name: str) -> None:
     save_checkpoint(make_checkpoint(), path)
     content = torch.load(path, weights_only=True)
     del content[name]
-    torch.save(content, path)
+    write_sealed(content, path)
     assert "is not a model of this program" in refused(path)
 
 

@@ -96,6 +96,7 @@ def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path
         model_config=model.config,
         state_dict=model.state_dict(),
         train_config={},
+        data_sha256="",
         history=history,
         temperature=1.0,
     )

@@ -34,6 +34,7 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
         model_config=config,
         state_dict=network.state_dict(),
         train_config={"val_size": 0.2},
+        data_sha256="",
         history=[],
         temperature=2.0,
         familiarity=familiarity,

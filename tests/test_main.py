@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def test_the_whole_job(program: Program, tmp_path: Path) -> None:
         "digits_cnn_final.pth",
         "digits_cnn_final.json",
         "digits_cnn_history.csv",
+        "digits_cnn_history.jsonl",
         "checkpoints/digits_cnn_epoch_2.pth",
+        "checkpoints/.digits.lock",
     }
     expected = {f"saved_models/{name}" for name in models} | {f"images/{name}" for name in FIGURES}
     assert files_in(tmp_path) == expected
@@ -99,7 +102,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_keeps_the_last_epoch_and_resuming_ends_bit_identical(program: Program, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_last_step_and_resuming_ends_bit_identical(program: Program, tmp_path: Path) -> None:
     flags = [*FAST, "--epochs", "30"]
     assert program("main.py", *flags, "--output-dir", "whole").returncode == 0
 
@@ -115,15 +118,14 @@ def test_ctrl_c_keeps_the_last_epoch_and_resuming_ends_bit_identical(program: Pr
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    kept = max(checkpoints.iterdir(), key=lambda file: file.stat().st_mtime_ns)
-    epoch = len(load_checkpoint(kept).history)
-    assert f"epoch {epoch} is safe" in errors.splitlines()[-1]
-    assert "--resume" in errors.splitlines()[-1]
+    place = re.search(r"stopped in epoch (\d+) of 30, after step (\d+), which is safe; go on with --resume$", errors)
+    assert place, errors
+    assert (checkpoints / f"digits_cnn_epoch_{place[1]}_step_{place[2]}.pth").is_file()
     assert not (tmp_path / "parts" / "saved_models" / "digits_cnn_final.pth").exists()
 
     result = program("main.py", *flags, "--output-dir", "parts", "--resume")
     assert result.returncode == 0, result.stderr
-    assert f"epoch {epoch}/30" not in result.stderr
+    assert f"epoch {int(place[1]) - 1}/30" not in result.stderr
     torch.testing.assert_close(weights(tmp_path / "parts"), weights(tmp_path / "whole"), rtol=0, atol=0)
 
 
@@ -138,7 +140,10 @@ def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path) -> None:
     assert result.returncode == 2, result.stderr
     assert result.stderr.splitlines()[-1].startswith("error: File too large")
     assert "Traceback" not in result.stderr
-    assert files_in(tmp_path) == {"saved_models/digits_cnn_history.csv"}
+    assert files_in(tmp_path) == {
+        *("saved_models/digits_cnn_history.csv", "saved_models/digits_cnn_history.jsonl"),
+        "saved_models/checkpoints/.digits.lock",
+    }
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a read-only folder")

@@ -1,5 +1,6 @@
 """A study writes one row per seed, resumes, and sums up what it measured."""
 
+import dataclasses
 import json
 import statistics
 from pathlib import Path
@@ -32,8 +33,8 @@ def test_a_study_resumes_and_its_summary_is_that_of_its_rows(program: Program, t
     assert list(tmp_path.iterdir()) == [tmp_path / "rows.jsonl"]
 
 
-def test_a_row_tells_what_made_it(digits: Dataset) -> None:
-    row = run_seed(digits, PRESETS["fast"].train)
+def test_a_row_tells_what_made_it(tmp_path: Path, digits: Dataset) -> None:
+    row = run_seed(digits, dataclasses.replace(PRESETS["fast"].train, output_dir=tmp_path))
     assert row["recipe"] == PRESETS["fast"].train.recipe()
     assert row["hardware"]
     assert row["versions"]["torch"]

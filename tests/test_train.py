@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -15,8 +16,10 @@ from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import infer
+from mnist_cnn.learner import build_learner, train_step
 from mnist_cnn.recipe import PRESETS, TrainConfig
-from mnist_cnn.train import EpochRecord, build_learner, fit, train_step
+from mnist_cnn.run_folder import RunFolder
+from mnist_cnn.train import EpochRecord, fit
 
 
 def config(folder: Path, **changes: Any) -> TrainConfig:
@@ -92,6 +95,8 @@ def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset
     with (models / "digits_cnn_history.csv").open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert rows == checkpoint.history
+    lines = (models / "digits_cnn_history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == checkpoint.history
     assert load_checkpoint(models / "checkpoints" / "digits_cnn_epoch_2.pth").history == checkpoint.history
     losses = [row["val_loss"] for row in checkpoint.history]
     assert losses[1] < losses[0] or checkpoint.history[1]["val_accuracy"] > checkpoint.history[0]["val_accuracy"]
@@ -99,7 +104,7 @@ def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset
 
 def test_only_the_last_checkpoint_is_kept_and_it_can_be_resumed(tmp_path: Path, digits: Dataset) -> None:
     final = fit(digits, config(tmp_path))
-    files = list((tmp_path / "saved_models" / "checkpoints").iterdir())
+    files = list((tmp_path / "saved_models" / "checkpoints").glob("*.pth"))
     assert [file.name for file in files] == ["digits_cnn_epoch_2.pth"]
     assert load_checkpoint(files[0]).training_state is not None
     assert final.training_state is None
@@ -113,25 +118,42 @@ def test_a_finished_run_resumes_to_itself(tmp_path: Path, digits: Dataset) -> No
     assert resumed.history == finished.history
 
 
-def test_resuming_with_another_recipe_names_what_differs(tmp_path: Path, digits: Dataset) -> None:
+def test_resuming_something_else_names_what_differs(tmp_path: Path, digits: Dataset) -> None:
     fit(digits, config(tmp_path))
     changed = config(tmp_path, resume=True, learning_rate=0.02, augment=AugmentConfig(shift=0.3))
-    with pytest.raises(InputError, match=r"epoch_2.pth was trained with another learning_rate, augment"):
+    with pytest.raises(InputError, match=r"learning_rate was 0.01 and is 0.02; augment.shift was 0.06 and is 0.3; res"):
         fit(digits, changed)
+    relabelled = dataclasses.replace(digits, train=Split(digits.train.images, digits.train.labels.flip(0)))
+    with pytest.raises(InputError, match=r"data was [0-9a-f]{64} and is [0-9a-f]{64}; "):
+        fit(relabelled, config(tmp_path, resume=True))
+    with pytest.raises(InputError, match=r"network\.stages was"):
+        fit(digits, config(tmp_path, resume=True), ModelConfig(stages=((4,),)))
 
 
 def test_nothing_to_resume_is_said(tmp_path: Path, digits: Dataset) -> None:
-    with pytest.raises(InputError, match=r"nothing to resume: no .*digits_cnn_epoch_"):
+    with pytest.raises(InputError, match=r"nothing to resume in .*checkpoints; leave out --resume"):
         fit(digits, config(tmp_path, resume=True))
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: Path, digits: Dataset) -> None:
-    fit(digits, config(tmp_path))
-    kept = tmp_path / "saved_models" / "checkpoints" / "digits_cnn_epoch_2.pth"
-    before = kept.read_bytes()
-    with pytest.raises(InputError, match=r"the loss is (nan|inf) in epoch 1; try a lower --learning-rate"):
-        fit(digits, config(tmp_path, learning_rate=1e30, precision="float32"))
-    assert kept.read_bytes() == before
+    settings = config(tmp_path, precision="float32", learning_rate=3e4, checkpoint_every_steps=1)
+    with pytest.raises(
+        InputError, match=r"the loss is (nan|inf) in step \d+ of epoch \d, at learning rate .*; try a lo"
+    ):
+        fit(digits, settings)
+    weights = [
+        load_checkpoint(path).state_dict for path in RunFolder(tmp_path / "saved_models", "digits").newest_first()
+    ]
+    assert weights
+    assert all(tensor.isfinite().all() for state in weights for tensor in state.values())
+
+
+def test_a_new_training_sets_the_checkpoints_of_an_earlier_one_aside(tmp_path: Path, digits: Dataset) -> None:
+    first = fit(digits, config(tmp_path))
+    fit(digits, config(tmp_path, seed=1, epochs=1))
+    checkpoints = tmp_path / "saved_models" / "checkpoints"
+    assert [path.name for path in checkpoints.glob("*.pth")] == ["digits_cnn_epoch_1.pth"]
+    assert_same_weights(first, load_checkpoint(checkpoints / "earlier" / "checkpoints" / "digits_cnn_epoch_2.pth"))
 
 
 def test_fast_preset_on_real_mnist(tmp_path: Path, mnist: Dataset) -> None:

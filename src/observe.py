@@ -1,0 +1,81 @@
+"""Looking at a training while it runs: TensorBoard's logs, and where the time goes."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.profiler import profile, schedule
+
+from mnist_cnn.distributed import rank
+from mnist_cnn.errors import InputError
+from mnist_cnn.recipe import TrainConfig
+
+TENSORBOARD = Path("tensorboard")
+COSTLIEST = 10
+
+
+def open_writer(folder: Path) -> Any:  # TensorBoard is an extra
+    """Open TensorBoard's log of a run.
+
+    Raises:
+        InputError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs tensorboard: pip install 'mnist-cnn[tensorboard]'") from None
+    return SummaryWriter(folder)
+
+
+@contextmanager
+def board(config: TrainConfig) -> Iterator[Callable[[Any], None]]:
+    """Yield what logs a finished epoch, a dataclass with its number and scalars; nothing unless asked for."""
+    if not config.tensorboard or rank() > 0:
+        yield lambda _: None
+        return
+    with open_writer(config.output_dir / TENSORBOARD) as writer:
+
+        def log(record: Any) -> None:
+            for name, value in dataclasses.asdict(record).items():
+                if name != "epoch":
+                    writer.add_scalar(name, value, record.epoch)
+            writer.flush()
+
+        yield log
+
+
+def log_figures(config: TrainConfig, figures: Path) -> None:
+    """Add the confusion matrix and the sample errors to the log."""
+    with open_writer(config.output_dir / TENSORBOARD) as writer:
+        for name in ("confusion_matrix", "misclassified"):
+            pixels = np.asarray(Image.open(figures / f"{name}.png").convert("RGB"))
+            writer.add_image(name, pixels, config.epochs, dataformats="HWC")
+
+
+@contextmanager
+def profiled(config: TrainConfig) -> Iterator[Callable[[], None]]:
+    """Yield what is to be called after each step; ten early ones are measured if asked for."""
+    if not config.profile or rank() > 0:
+        yield lambda: None
+        return
+    steps = schedule(wait=1, warmup=1, active=10, repeat=1)
+    with profile(schedule=steps, on_trace_ready=functools.partial(show, config.output_dir / "profile.json")) as one:
+        yield one.step
+
+
+def show(path: Path, measured: profile) -> None:
+    """Write the trace, for chrome://tracing or ui.perfetto.dev, and print the costliest operations."""
+    measured.export_chrome_trace(str(path))
+    operations = [one for one in measured.key_averages() if not one.key.startswith("ProfilerStep")]
+    rows = [(one.key, one.self_cpu_time_total + one.self_device_time_total, one.count) for one in operations]
+    rows.sort(key=lambda row: -row[1])
+    everything = sum(microseconds for _, microseconds, _ in rows)
+    print(f"\n{'operation':<48}{'share':>8}{'ms':>10}{'calls':>8}")
+    for name, microseconds, count in rows[:COSTLIEST]:
+        print(f"{name[:47]:<48}{microseconds / everything:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
+    print(f"trace: {path}")
