@@ -14,6 +14,7 @@ COMMANDS = {
     "serve": ("mnist_cnn.serve", "serve", "a web page to draw digits on, and a REST service"),
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
     "average": ("mnist_cnn.average", "train", "make one model of several whose logits are averaged"),
+    "compare": ("mnist_cnn.compare", "train", "print finished trainings side by side, draw their curves"),
     "study": ("mnist_cnn.study", "train", "train one recipe with many seeds: mean and spread"),
 }
 """Each command's module, the extra that brings what it imports, and its purpose."""

@@ -90,6 +90,15 @@ class TrainConfig:
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in ELSEWHERE}
 
 
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name the values of nested settings with dots."""
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        values |= nested
+    return values
+
+
 @dataclass(frozen=True)
 class Preset:
     """A network and the recipe that trains it."""

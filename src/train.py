@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from mnist_cnn.interruption import Request, deferred
 from mnist_cnn.learner import Learner, build_learner, train_step
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.observe import board, profiled
-from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.recipe import PRESETS, TrainConfig, flat
 from mnist_cnn.run_folder import RunFolder
 
 
@@ -179,15 +179,6 @@ def differing(before: Checkpoint, now: Checkpoint) -> list[str]:
     )
     names = [name for name in old | new if old.get(name) != new.get(name)]
     return [f"{name} was {old.get(name)} and is {new.get(name)}" for name in names]
-
-
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name the values of nested settings with dots."""
-    values: dict[str, Any] = {}
-    for name, value in settings.items():
-        nested = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-        values |= nested
-    return values
 
 
 def run_epoch(

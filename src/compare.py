@@ -1,0 +1,274 @@
+"""Finished trainings side by side: the settings that differ, what came of them, and their curves."""
+
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from tyro.conf import Positional
+
+from mnist_cnn import plots
+from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.errors import InputError
+from mnist_cnn.evaluate import IMAGES, MODELS
+from mnist_cnn.recipe import flat
+
+REPORTS = "*_cnn_final.json"
+ASK = "name the --output-dir of a finished training, or a report, the .json beside a model"
+MISSING = "-"
+MARKERS = "os^Dv<>P"
+DASHES = ("-", "--")  # of the lines beyond the style's colours
+TITLE_WIDTH, LEGEND_WIDTH = 52, 104  # characters
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the report of a training says.
+
+    Attributes:
+        title: tells the run from the others.
+        dataset: what it was trained on.
+        settings: values by name, dotted where nested.
+        results: by name, as they are printed.
+        interval: 95 % interval of the accuracy, 0..1.
+        epochs: of the curves; an average of networks has none.
+        val_loss: nats, an epoch a value.
+        val_errors: share of the validation images read wrong, 0..1, an epoch a value.
+    """
+
+    title: str
+    dataset: str
+    settings: dict[str, Any]
+    results: dict[str, str]
+    interval: tuple[float, float]
+    epochs: list[int]
+    val_loss: list[float]
+    val_errors: list[float]
+
+
+def find_report(run: Path) -> Path:
+    """Find the report of a run: the file itself, or the one in a training's output folder.
+
+    Raises:
+        InputError: there is none, or more than one.
+    """
+    if run.is_file():
+        return run
+    if not run.is_dir():
+        raise InputError(f"there is no {run}; {ASK}")
+    reports = sorted((run / MODELS).glob(REPORTS))
+    if not reports:
+        raise InputError(f"no report {run / MODELS / REPORTS}; {ASK}")
+    if len(reports) > 1:
+        raise InputError(f"{run} has {len(reports)} reports; name one of {', '.join(map(str, reports))}")
+    return reports[0]
+
+
+def check_several(reports: Sequence[Path]) -> None:
+    """Check that there is something to compare.
+
+    Raises:
+        InputError: there is only one run, or one comes twice.
+    """
+    if len(reports) < 2:
+        raise InputError(f"there is nothing to compare with; name two runs or more: {ASK}")
+    files = [report.resolve() for report in reports]
+    for report, file in zip(reports, files, strict=True):
+        if files.count(file) > 1:
+            raise InputError(f"{report} comes twice; name each run once")
+
+
+def titles(reports: Sequence[Path]) -> list[str]:
+    """Name runs after their folders, and after their files where a folder has two or is not a training's."""
+    files = [report.absolute() for report in reports]
+    folders = [file.parents[1] if file.parent.name == MODELS.name else file for file in files]
+    places = [folder if folders.count(folder) == 1 else file for folder, file in zip(folders, files, strict=True)]
+    return [shortest(place, places) for place in places]
+
+
+def shortest(place: Path, places: Sequence[Path]) -> str:
+    """Return the last parts of a path, as many as no other path ends with."""
+    tails = ((place.parts[-n:], [other.parts[-n:] for other in places]) for n in range(1, len(place.parts) + 1))
+    return str(Path(*next(tail for tail, others in tails if others.count(tail) == 1)))
+
+
+def read_run(path: Path, title: str) -> Run:
+    """Read a report.
+
+    Raises:
+        InputError: the file is not JSON, or JSON of something else.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}; {ASK}") from None
+    try:
+        low, high = map(float, report["interval"])
+        return Run(
+            title,
+            str(report["trained_on"]),
+            settings(report),
+            results(report),
+            (low, high),
+            [int(epoch["epoch"]) for epoch in report["history"]],
+            [float(epoch["val_loss"]) for epoch in report["history"]],
+            [1 - float(epoch["val_accuracy"]) for epoch in report["history"]],
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(f"{path} is not a report: the JSON is of something else; {ASK}") from None
+
+
+def settings(report: dict[str, Any]) -> dict[str, Any]:
+    """Gather what was there before the training."""
+    parameters = f"{report['parameters']:,}"
+    return {"trained on": report["trained_on"], "parameters": parameters, **flat(report["train_config"])}
+
+
+def results(report: dict[str, Any]) -> dict[str, str]:
+    """Gather what came of a training, as text; an average of networks has no history."""
+    low, high = report["interval"]
+    scores = {
+        "evaluated on": str(report["evaluated_on"]),
+        "images": f"{report['count']:,}",
+        "errors": f"{report['errors']:,}",
+        "accuracy": f"{report['accuracy']:.2%}",
+        "95 % interval": f"{low:.2%} to {high:.2%}",
+        "loss": f"{report['loss']:.4f}",
+        "calibration error": f"{report['calibration_error']:.2%}",
+        "parameters": f"{report['parameters']:,}",
+    }
+    if not report["history"]:
+        return scores
+    last = report["history"][-1]
+    return scores | {
+        "epochs": f"{last['epoch']}",
+        "seconds of training": f"{sum(epoch['seconds'] for epoch in report['history']):.1f}",
+        "last validation loss": f"{last['val_loss']:.4f}",
+        "last validation accuracy": f"{last['val_accuracy']:.2%}",
+    }
+
+
+def as_text(runs: Sequence[Run]) -> str:
+    """Write the comparison as the lines a terminal shows."""
+    names = [run.title for run in runs]
+    differing = {
+        name: values
+        for name, values in rows([run.settings for run in runs]).items()
+        if any(value != values[0] for value in values)
+    }
+    lines = table("settings that differ", names, differing) if differing else ["no setting differs"]
+    return "\n".join([*lines, "", *table("results", names, rows([run.results for run in runs])), *verdict(runs)])
+
+
+def rows(columns: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn columns into rows, in the order in which their names first appear."""
+    names = dict.fromkeys(name for column in columns for name in column)
+    return {name: [column.get(name, MISSING) for column in columns] for name in names}
+
+
+def table(corner: str, head: Sequence[str], body: dict[str, list[Any]]) -> list[str]:
+    """Lay rows out in columns, a column a run."""
+    lines = [[corner, *head], *([name, *map(str, values)] for name, values in body.items())]
+    first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        f"{name:<{first}}" + "".join(f"{value:>{width + 3}}" for value, width in zip(values, others, strict=True))
+        for name, *values in lines
+    ]
+
+
+def verdict(runs: Sequence[Run]) -> list[str]:
+    """Say in a line whether the intervals of two runs on one test split overlap; else say nothing."""
+    if len(runs) > 2 or any(runs[0].results[name] != runs[1].results[name] for name in ("evaluated on", "images")):
+        return []
+    worse, better = sorted(runs, key=lambda run: run.interval)
+    if worse.interval[1] < better.interval[0]:
+        return [
+            "",
+            f"the 95 % intervals do not overlap: {better.title} is better by more than chance in the images explains",
+        ]
+    return ["", "the 95 % intervals overlap: the difference may be chance"]
+
+
+def draw(figure: Figure, runs: Sequence[Run]) -> None:
+    """Draw loss and errors on the validation split against epochs, a line a run."""
+    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
+    draw_curves(left, runs, [run.val_loss for run in runs])
+    left.set_title(finding("Lowest loss at the end, {:.4f}", runs, [run.val_loss[-1] for run in runs]))
+    left.set_ylabel("validation loss (nats)")
+    left.yaxis.set_major_formatter("{x:.4g}")
+    draw_curves(right, runs, [run.val_errors for run in runs])
+    right.set_title(finding("Fewest errors at the end, {:.2%}", runs, [run.val_errors[-1] for run in runs]))
+    right.set_ylabel("validation images read wrong (%)")
+    right.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}")
+    names = [f"{run.dataset}, {run.title}" for run in runs]
+    columns = max(1, LEGEND_WIDTH // (max(map(len, names)) + 8))
+    figure.legend(left.lines, names, loc="outside lower center", ncols=columns)
+
+
+def draw_curves(axes: Axes, runs: Sequence[Run], curves: Sequence[Sequence[float]]) -> None:
+    """Draw a value an epoch for each run; without zeros among them, equal distances are equal ratios."""
+    for number, (run, curve) in enumerate(zip(runs, curves, strict=True)):
+        dashes = DASHES[number // len(rcParams["axes.prop_cycle"]) % len(DASHES)]
+        axes.plot(run.epochs, curve, dashes, marker=MARKERS[number % len(MARKERS)], markersize=4)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if min(map(min, curves)) > 0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def finding(words: str, runs: Sequence[Run], last: Sequence[float]) -> str:
+    """Say which run ends lowest, or how many do."""
+    best = [run.title for run, value in zip(runs, last, strict=True) if value == min(last)]
+    who = best[0] if len(best) == 1 else f"{len(best)} runs"
+    return textwrap.fill(f"{words.format(min(last))}: {who}", TITLE_WIDTH)
+
+
+def save_figure(runs: Sequence[Run], path: Path) -> None:
+    """Draw the curves into a file.
+
+    Raises:
+        InputError: the picture cannot be written.
+    """
+    try:
+        with plots.saved(path, (10, 4.5)) as figure:
+            draw(figure, runs)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; name another picture with --output") from None
+
+
+def command(runs: Positional[tuple[Path, ...]], output: Path = IMAGES / "compare.png") -> None:
+    """Print finished trainings side by side, first the settings that differ, then the results; draw their curves.
+
+    Args:
+        runs: Two or more: output folders of trainings, or reports, the .json files beside models.
+        output: The picture of validation loss and errors against epochs, a .png.
+    """
+    reports = [find_report(run) for run in runs]
+    check_several(reports)
+    if output.suffix != ".png":
+        raise InputError(f"--output is {output}; it must end in .png")
+    compared = [read_run(report, title) for report, title in zip(reports, titles(reports), strict=True)]
+    drawn = [run for run in compared if run.epochs]
+    if drawn:
+        save_figure(drawn, output)
+    print(as_text(compared))
+    print(f"\nfigure: {output}" if drawn else "\nno figure: none of them has a history")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
