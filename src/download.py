@@ -2,22 +2,32 @@
 
 import gzip
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import NoReturn
 
 import pooch
 import requests
 from filelock import FileLock
+from tqdm import tqdm
 
 from mnist_cnn.errors import InputError
 
 DEFAULT_FOLDER = Path("data")
-SECONDS_TO_ANSWER = 10
+SECONDS_TO_ANSWER = 10  # between two bytes
+SECONDS_TO_FINISH = 600  # one file from one mirror
+LARGEST_FILE = 64 << 20  # bytes; the largest published one has 26,421,880
+BLOCK = 1 << 14  # bytes
 
 
 class MirrorError(InputError):
-    """No mirror gave the file."""
+    """No mirror, or not this one, gave the file."""
 
 
 @dataclass(frozen=True)
@@ -121,26 +131,16 @@ def download(file: str, source: Source, data_dir: Path) -> Path:
     folder = data_dir / source.folder / "raw"
     path = folder / f"{file}.gz"
     folder.mkdir(parents=True, exist_ok=True)
-    pooch.get_logger().setLevel("WARNING")  # its progress bar says enough
     failures = []
     with FileLock(folder / ".lock"):
         if path.exists():  # another process had the lock and downloaded it
             return path
         for url in mirror_urls(path.name, source):
             try:
-                pooch.retrieve(
-                    url,
-                    known_hash=f"sha256:{source.sha256[file][0]}",
-                    fname=path.name,
-                    path=folder,
-                    downloader=pooch.HTTPDownloader(progressbar=True, timeout=SECONDS_TO_ANSWER),
-                )
-            except requests.RequestException as error:
-                failures.append(f"{url} ({type(error).__name__})")
-            except ValueError:
-                failures.append(f"{url} (wrong SHA-256)")
-            else:
+                fetch(url, path, source.sha256[file][0])
                 return path
+            except MirrorError as error:
+                failures.append(f"{url} ({error})")
     raise MirrorError(
         f"no mirror gave {path.name}: {', '.join(failures)}; put the four {source.folder} files into {folder}, "
         "or name their folder with --data-dir or a mirror with $MNIST_CNN_MIRROR"
@@ -155,6 +155,70 @@ def mirror_urls(file: str, source: Source) -> Iterator[str]:
         yield f"{own.rstrip('/')}/{file}"
     for mirror in source.mirrors:
         yield mirror + file
+
+
+def fetch(url: str, path: Path, sha256: str) -> None:
+    """Download `url` to `path`, whole and with the right hash or not at all; the caller holds the folder's lock.
+
+    The bytes arrive under one name for all files, so that what a killed process leaves behind goes with the next call.
+
+    Raises:
+        MirrorError: the mirror failed, took too long or gave other bytes.
+    """
+    unfinished = path.with_name(".unfinished")
+    try:
+        with unfinished.open("wb") as file, tqdm(unit="B", unit_scale=True, delay=0.1) as bar:
+            for block in receive(url, bar):
+                file.write(block)
+                bar.update(len(block))
+            file.flush()
+            os.fsync(file.fileno())
+        if pooch.file_hash(str(unfinished), alg="sha256") != sha256:
+            raise MirrorError("wrong SHA-256")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def receive(url: str, bar: "tqdm[NoReturn]") -> Iterator[bytes]:
+    """Yield the body of `url` in blocks, `LARGEST_FILE` bytes at most; set the bar's total.
+
+    A thread of its own asks, and is left behind when its time is up: the timeout of requests is for one read, and
+    a mirror that trickles headers or a body never runs into it.
+
+    Raises:
+        MirrorError: the mirror failed or took longer than `SECONDS_TO_FINISH`.
+    """
+    blocks: SimpleQueue[bytes | Exception] = SimpleQueue()
+    deadline = time.monotonic() + SECONDS_TO_FINISH
+    Thread(target=ask, args=(url, blocks, bar), daemon=True).start()
+    try:
+        while block := blocks.get(timeout=max(0.0, deadline - time.monotonic())):
+            if isinstance(block, Exception):
+                raise MirrorError(type(block).__name__) from block
+            yield block
+    except Empty:
+        raise MirrorError(f"not finished in {SECONDS_TO_FINISH} seconds") from None
+
+
+def ask(url: str, blocks: "SimpleQueue[bytes | Exception]", bar: "tqdm[NoReturn]") -> None:
+    """Put the body of `url` into `blocks` and then b"", or what went wrong."""
+    hooks = {"response": without_redirect_body}
+    try:
+        with requests.get(url, stream=True, timeout=SECONDS_TO_ANSWER, hooks=hooks) as response:
+            response.raise_for_status()
+            bar.total = min(int(response.headers.get("Content-Length", 0)), LARGEST_FILE)
+            for block in islice(iter(partial(response.raw.read, BLOCK), b""), LARGEST_FILE // BLOCK):
+                blocks.put(block)
+        blocks.put(b"")
+    except Exception as error:
+        blocks.put(error)
+
+
+def without_redirect_body(response: requests.Response, **_: object) -> None:
+    """Close a redirect, whose body requests would read to its end, if it has one."""
+    if response.is_redirect:
+        response.close()
 
 
 def read_verified(path: Path, sha256: tuple[str, str]) -> bytes:

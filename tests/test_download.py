@@ -1,23 +1,30 @@
 """The real download path: real files behind a real mirror on loopback, real hashes, every way to go wrong."""
 
 import gzip
+import hashlib
+import json
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, cycle, repeat
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
+import numpy as np
 import pytest
 
 from conftest import Program, assert_one_line_error, environment
 from mnist_cnn import download
 from mnist_cnn.data_loader import load
-from mnist_cnn.download import FILES, SOURCES, MirrorError, read_verified
+from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
 from mnist_cnn.errors import InputError
 
 LABELS = "t10k-labels-idx1-ubyte"
@@ -86,7 +93,7 @@ def test_a_mirror_with_wrong_bytes_is_passed_over(
         (bad / f"{file}.gz").write_bytes((raw / f"{file}.gz").read_bytes()[:-1] + b"!")
     with serve(bad) as (address, _), serve(mnist_data) as (good, requests):
         monkeypatch.setenv("MNIST_CNN_MIRROR", address)
-        source = download.Source("MNIST", (f"{good}/MNIST/raw/",), SOURCES["mnist"].sha256)
+        source = Source("MNIST", (f"{good}/MNIST/raw/",), SOURCES["mnist"].sha256)
         monkeypatch.setitem(SOURCES, "mnist", source)
         assert len(load("mnist").test) == 10_000
         assert len(requests) == len(FILES)
@@ -107,6 +114,272 @@ def test_mirrors_without_the_files_leave_nothing_behind(
     assert [path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()] == [".lock"]
 
 
+# What a mirror sends for a path, given the right bytes: pieces, and None for a moment of nothing.
+Answer = Callable[[str, bytes], Iterable[bytes | None]]
+MOMENT = 0.02  # seconds
+ENOUGH = 64 << 20  # bytes after which an endless answer ends, so that a failing test does not fill the machine
+RESET = b"RESET"  # not sent: the connection then ends with a reset
+BUFFERS = 24 << 20  # bytes of one answer that two sockets may hold while nobody reads
+
+
+class Mirror(ThreadingTCPServer):
+    """A mirror that answers with whatever bytes it is told to, at whatever pace."""
+
+    daemon_threads = True
+
+    def __init__(self, files: dict[str, bytes], answer: Answer) -> None:
+        super().__init__(("127.0.0.1", 0), Connection)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+        self.files, self.answer = files, answer
+        self.requests: list[str] = []
+        self.most_sent = 0
+        self.closing = threading.Event()
+
+    def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
+        """Close without a farewell, so that a reset is one."""
+        self.close_request(request)
+
+
+class Connection(StreamRequestHandler):
+    def handle(self) -> None:
+        mirror = self.server
+        assert isinstance(mirror, Mirror)
+        path = self.rfile.readline().split()[1].decode()
+        while self.rfile.readline().strip():
+            pass
+        mirror.requests.append(path)
+        with suppress(OSError):
+            self.send(mirror, mirror.answer(path, mirror.files.get(path.rpartition("/")[2], b"")))
+
+    def send(self, mirror: Mirror, pieces: Iterable[bytes | None]) -> None:
+        sent = 0
+        for piece in pieces:
+            if piece is RESET:
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            elif piece:
+                self.connection.sendall(piece)
+                sent += len(piece)
+                mirror.most_sent = max(sent, mirror.most_sent)
+            if mirror.closing.wait(0 if piece else MOMENT) or sent > ENOUGH:
+                return
+
+
+@contextmanager
+def mirror(files: dict[str, bytes], answer: Answer) -> Iterator[Mirror]:
+    with Mirror(files, answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(MOMENT,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.closing.set()
+            server.shutdown()
+            thread.join()
+
+
+def ok(*headers: str, status: str = "200 OK") -> bytes:
+    return "".join(f"{line}\r\n" for line in (f"HTTP/1.1 {status}", *headers, "")).encode("latin-1")
+
+
+def sized(content: bytes) -> bytes:
+    return ok(f"Content-Length: {len(content)}") + content
+
+
+def half(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def in_chunks(content: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(content), content)
+
+
+def slowly(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+    for piece in pieces:
+        yield from (piece, None)
+
+
+def honest(_: str, right: bytes) -> Iterator[bytes]:
+    yield sized(right)
+
+
+def wrong(_: str, right: bytes) -> Iterator[bytes]:
+    yield sized(right[:-1] + bytes([right[-1] ^ 1]))
+
+
+def unhurried(_: str, right: bytes) -> Iterator[bytes | None]:
+    """Take about a quarter of a second for 200,000 bytes."""
+    pieces = (right[start : start + 20_000] for start in range(0, len(right), 20_000))
+    yield from slowly([ok(f"Content-Length: {len(right)}"), *pieces])
+
+
+def to_a_portal(path: str, _: bytes) -> Iterator[bytes]:
+    yield sized(HTML) if path == "/login" else ok("Location: /login", "Content-Length: 0", status="302 Found")
+
+
+def redirect(location: str) -> Answer:
+    return lambda *_: [ok(f"Location: {location}", "Content-Length: 0", status="302 Found")]
+
+
+HTML = b"<!DOCTYPE html><p>please log in</p>"
+NOISE = bytes(1 << 16)
+NOTHING = repeat(None)
+CHUNKED = ok("Transfer-Encoding: chunked")
+FAULTS: dict[str, Answer] = {
+    "is silent": lambda *_: NOTHING,
+    "stalls in its headers": lambda *_: chain([ok()[:-9]], NOTHING),
+    "stalls before the body": lambda _, right: chain([sized(right)[: -len(right)]], NOTHING),
+    "stalls in the body": lambda _, right: chain([sized(right)[:-9]], NOTHING),
+    "hangs up": lambda *_: [],
+    "resets": lambda *_: [RESET],
+    "resets in the body": lambda _, right: [sized(right)[:-9], RESET],
+    "sends half": lambda _, right: [ok(f"Content-Length: {len(right)}"), half(right)],
+    "sends half as if it were all": lambda _, right: [sized(half(right))],
+    "sends half without a length": lambda _, right: [ok(), half(right)],
+    "sends half in chunks": lambda _, right: [CHUNKED, in_chunks(half(right))],
+    "has no end, with a length": lambda *_: chain([ok(f"Content-Length: {1 << 40}")], cycle([NOISE])),
+    "has no end, without a length": lambda *_: chain([ok()], cycle([NOISE])),
+    "has no end, in chunks": lambda *_: chain([CHUNKED], cycle([in_chunks(NOISE)])),
+    "has no end after the right bytes": lambda _, right: chain([ok(), right], cycle([NOISE])),
+    "has no end in a chunk's size": lambda *_: chain([CHUNKED], cycle([b"0" * 65536])),
+    "has no end in a header": lambda *_: chain([ok()[:-2]], cycle([b"a" * 65536])),
+    "has no end in a redirect": lambda *_: chain([ok("Location: /login", status="302 Found")], cycle([NOISE])),
+    "has no end in a 404": lambda *_: chain([ok(status="404 Not Found")], cycle([NOISE])),
+    "sends HTML": lambda *_: [sized(HTML)],
+    "sends HTML with a 503": lambda *_: [sized(HTML).replace(b"200 OK", b"503 Unavailable")],
+    "redirects to HTML": to_a_portal,
+    "redirects to itself": redirect("/again"),
+    "redirects to a file": redirect("file:///etc/passwd"),
+    "redirects to no host": redirect("http://[/"),
+    "redirects to no text": redirect("/\xff"),
+    "trickles its headers": lambda *_: slowly(chain([ok()[:-2]], cycle([b"a"]))),
+    "trickles the body": lambda _, right: slowly(chain([sized(right)[: -len(right)]], cycle([b"a"]))),
+    "trickles a chunk's size": lambda *_: slowly(chain([CHUNKED], cycle([b"0"]))),
+    "always continues": lambda *_: slowly(cycle([ok(status="100 Continue")])),
+    "speaks no HTTP": lambda *_: [bytes(range(256))],
+    "has a length of letters": lambda _, right: [ok("Content-Length: many"), right],
+    "has a length below zero": lambda _, right: [ok("Content-Length: -1"), half(right)],
+    "has a length without measure": lambda *_: slowly([ok(f"Content-Length: {10**400}"), *[NOISE] * 10]),
+    "sends other bytes": wrong,
+}
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, bytes]:
+    """Pack four files of noise, of which one takes a while."""
+    noise = np.random.default_rng(0)
+    return {f"{file}.gz": gzip.compress(noise.bytes(200_000 if "images" in file else 5_000)) for file in FILES}
+
+
+def source_of(files: dict[str, bytes], *mirrors: Mirror) -> Source:
+    sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return Source("MNIST", tuple(m.url for m in mirrors), {file: (sha256[f"{file}.gz"], "") for file in FILES})
+
+
+def landed(data_dir: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (data_dir / "MNIST" / "raw").iterdir()}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_mirror_with_a_fault_is_passed_over_and_leaves_nothing(
+    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(download, "SECONDS_TO_ANSWER", 0.5)
+    monkeypatch.setattr(download, "SECONDS_TO_FINISH", 1)
+    monkeypatch.setattr(download, "LARGEST_FILE", 1 << 20)
+    with mirror(small, FAULTS[fault]) as bad, mirror(small, honest) as good:
+        with pytest.raises(MirrorError, match=rf"^no mirror gave {LABELS}.gz: {bad.url}.* \(.+\); put") as error:
+            download.download(LABELS, source_of(small, bad), tmp_path)
+        assert "\n" not in str(error.value)
+        assert landed(tmp_path) == {".lock": b""}
+        path = download.download(LABELS, source_of(small, bad, good), tmp_path)
+        assert f"/{LABELS}.gz" == bad.requests[0] == good.requests[0]
+    assert landed(tmp_path) == {".lock": b"", path.name: small[path.name]}
+    assert bad.most_sent < BUFFERS
+
+
+@pytest.mark.parametrize("fault", ["sends other bytes", "sends half", "resets in the body", "redirects to HTML"])
+def test_a_mirror_may_go_bad_after_its_first_file(
+    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    def answer(path: str, right: bytes) -> Iterable[bytes | None]:
+        return (honest if FILES[0] in path else FAULTS[fault])(path, right)
+
+    with mirror(small, answer) as fickle, mirror(small, honest) as good:
+        monkeypatch.setitem(SOURCES, "mnist", source_of(small, fickle))
+        with pytest.raises(MirrorError, match=FILES[1]):
+            read_published("mnist", None)
+        assert landed(tmp_path / "data") == {".lock": b"", f"{FILES[0]}.gz": small[f"{FILES[0]}.gz"]}
+        monkeypatch.setitem(SOURCES, "mnist", source_of(small, fickle, good))
+        assert read_published("mnist", None) == tuple(map(gzip.decompress, small.values()))
+    assert good.requests == [f"/{file}.gz" for file in FILES[1:]]
+    assert landed(tmp_path / "data") == {".lock": b""} | small
+
+
+def test_a_mirror_may_be_right_on_the_next_try(
+    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = cycle([wrong, honest])
+    with mirror(small, lambda path, right: next(answers)(path, right)) as fickle:
+        with pytest.raises(MirrorError, match="wrong SHA-256"):
+            download.download(LABELS, source_of(small, fickle), tmp_path)
+        download.download(LABELS, source_of(small, fickle), tmp_path)
+        assert landed(tmp_path) == {".lock": b"", f"{LABELS}.gz": small[f"{LABELS}.gz"]}
+        monkeypatch.setenv("MNIST_CNN_MIRROR", fickle.url)  # asked in two folders
+        monkeypatch.setitem(SOURCES, "mnist", source_of(small))
+        assert read_published("mnist", None) == tuple(map(gzip.decompress, small.values()))
+
+
+def test_progress_is_shown(tmp_path: Path, small: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    with mirror(small, unhurried) as slow:
+        download.download(FILES[0], source_of(small, slow), tmp_path)
+    assert "100%" in capsys.readouterr().err
+
+
+CHILD = """
+import json, sys
+from mnist_cnn.download import SOURCES, Source, read_published
+SOURCES["mnist"] = Source("MNIST", (sys.argv[1],), json.loads(sys.argv[2]))
+read_published("mnist", None)
+"""
+
+
+def test_a_killed_download_is_in_nobodys_way(
+    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    kills = request.config.getoption("--faults", default=10)
+    moments = np.random.default_rng(0)
+    ends, left = [], []
+    with mirror(small, unhurried) as slow, mirror(small, honest) as good:
+        monkeypatch.setitem(SOURCES, "mnist", source_of(small, good))
+        command = [sys.executable, "-c", CHILD, slow.url, json.dumps(source_of(small).sha256)]
+        for kill in range(kills):
+            folder = tmp_path / str(kill // 2)
+            folder.mkdir(exist_ok=True)
+            ends.append(killed(command, folder, slow, moments.uniform(0, 0.5)))
+            files = landed(folder / "data")
+            left.append(files.pop(".unfinished", None))
+            assert files.items() <= ({".lock": b""} | small).items()
+            if kill % 2:  # otherwise the next one meets what this one left
+                monkeypatch.chdir(folder)
+                assert read_published("mnist", None) == tuple(map(gzip.decompress, small.values()))
+                assert landed(folder / "data") == {".lock": b""} | small
+    assert set(ends) <= {0, -9}
+    assert ends.count(-9) >= kills // 3
+    assert any(left)
+
+
+def killed(command: list[str], folder: Path, slow: Mirror, seconds: float) -> int:
+    """Kill a process some time after it began to download, if it is not done by then; return its exit code."""
+    slow.requests.clear()
+    with subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL) as process:
+        while not slow.requests and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(seconds)
+        process.kill()
+    return process.returncode
+
+
 def test_a_stalled_mirror_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SECONDS_TO_ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -120,12 +393,15 @@ def test_auto_falls_back_to_the_bundled_digits_and_says_so(capsys: pytest.Captur
     assert "using scikit-learn's 1,797 bundled digits, not MNIST" in capsys.readouterr().err
 
 
+RACER = "from mnist_cnn.download import read_published; print(*map(len, read_published('mnist', None)))"
+
+
 def test_processes_share_one_download(tmp_path: Path, mnist_data: Path) -> None:
     with serve(mnist_data) as (address, requests):
-        command = [sys.executable, "-c", "from mnist_cnn.data_loader import load; print(len(load('mnist').test))"]
+        command = [sys.executable, "-c", RACER]
         env = environment(MNIST_CNN_MIRROR=address)
         racers = [subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE) for _ in range(3)]
-        assert [racer.communicate(timeout=120)[0].strip() for racer in racers] == [b"10000"] * 3
+        assert [racer.communicate(timeout=120)[0].strip() for racer in racers] == [b"47040016 60008 7840016 10008"] * 3
     assert sorted(requests) == sorted(f"/MNIST/raw/{file}.gz" for file in FILES)
 
 
@@ -162,17 +438,25 @@ def damaged(content: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", damaged(gzip.compress(b"any")))
-def test_a_damaged_file_is_named_with_both_hashes_and_kept(
-    tmp_path: Path, raw: Path, program: Program, kind: str
-) -> None:
+def test_a_damaged_file_is_named_with_both_hashes_and_kept(tmp_path: Path, raw: Path, kind: str) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(raw, folder)
     path = folder / f"{LABELS}.gz"
     content = damaged(path.read_bytes())[kind]
     path.write_bytes(content)
-    result = program("main.py", "--dataset", "mnist", "--data-dir", folder)
-    assert_one_line_error(result, str(path), SOURCES["mnist"].sha256[LABELS][0])
+    with pytest.raises(InputError) as error:
+        load("mnist", folder)
+    for word in (str(path), hashlib.sha256(content).hexdigest(), SOURCES["mnist"].sha256[LABELS][0]):
+        assert word in str(error.value)
     assert path.read_bytes() == content
+
+
+def test_a_damaged_file_ends_the_command_in_one_line(tmp_path: Path, raw: Path, program: Program) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(raw, folder)
+    (folder / f"{LABELS}.gz").write_bytes(b"wrong")
+    result = program("main.py", "--dataset", "mnist", "--data-dir", folder)
+    assert_one_line_error(result, str(folder / f"{LABELS}.gz"), SOURCES["mnist"].sha256[LABELS][0])
     assert not (tmp_path / "saved_models").exists() or not list((tmp_path / "saved_models").iterdir())
 
 
