@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from mnist_cnn.errors import InputError
@@ -28,9 +30,14 @@ def size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def restarts() -> int:
+    """Return how often torchrun started this process again after a failure on its machine."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
 def restarted() -> bool:
-    """Tell whether torchrun started this process again after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Tell whether torchrun started these processes again after a failure, on whichever machine."""
+    return total(torch.tensor([float(restarts())]))[0] > 0
 
 
 @contextmanager
@@ -48,15 +55,29 @@ def joined(seconds: int) -> Iterator[None]:
     if not dist.is_torchelastic_launched():
         yield
         return
-    dist.init_process_group(pick_backend(), timeout=timedelta(seconds=seconds))
-    roll = dist.new_group(backend="gloo")
+    roll = None
     try:
+        meet(timedelta(seconds=seconds))
+        roll = dist.new_group(backend="gloo")
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(sys.stdout if rank() == 0 else nowhere):
             yield
     except RuntimeError as error:
         raise InputError(f"rank {rank()} stopped: {missing(roll, error)}; see what the others said") from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def meet(patience: timedelta) -> None:
+    """Find the other processes.
+
+    On one machine torchrun keeps its store of addresses when it starts them again: each time has a corner of its own
+    there, lest a process reads where another was before.
+    """
+    store, number, count = next(rendezvous("env://", timeout=patience))
+    if os.environ["GROUP_WORLD_SIZE"] == "1":
+        store = PrefixStore(f"{restarts()}", store)
+    dist.init_process_group(pick_backend(), store=store, rank=number, world_size=count, timeout=patience)
 
 
 def pick_backend() -> str:
@@ -78,7 +99,8 @@ def pick_backend() -> str:
 def missing(roll: dist.ProcessGroup | None, error: RuntimeError) -> str:
     """Say which ranks do not answer any more, or else what went wrong."""
     try:
-        dist.monitored_barrier(roll, timedelta(seconds=SECONDS_FOR_ROLL_CALL), wait_all_ranks=True)
+        if roll:
+            dist.monitored_barrier(roll, timedelta(seconds=SECONDS_FOR_ROLL_CALL), wait_all_ranks=True)
     except RuntimeError as absent:
         error = absent
     names = re.search(r"Ranks? ([\d, ]+) failed", str(error))

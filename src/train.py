@@ -143,7 +143,7 @@ def begin(training: Training) -> tuple[list[EpochRecord], Progress]:
         InputError: none is whole, or it is of another training.
     """
     folder, resume = training.folder, training.config.resume
-    if resume or restarted():
+    if restarted() or resume:
         archive = from_first(folder.read_newest() if rank() == 0 else None)
         if archive:
             return restore(training, parse_checkpoint(archive, f"the newest checkpoint in {folder.checkpoints}"))

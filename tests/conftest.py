@@ -30,6 +30,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutations", type=int, default=2400, help="files that the fuzz test of the picture reader spoils"
     )
+    parser.addoption("--faults", type=int, default=50, help="times that a training is killed in the test of it")
+    parser.addoption("--fault-table", type=Path, help="file for what was tried and lost; add -n 0")
+
+
+Tried = Callable[[str, int, int], None]
+TABLE = pytest.StashKey[dict[str, list[int]]]()
+
+
+@pytest.fixture
+def tried(request: pytest.FixtureRequest) -> Tried:
+    """Note a fault, how often it was tried, and how often data was lost; the latter must be never."""
+
+    def note(fault: str, times: int, lost: int) -> None:
+        row = request.config.stash.setdefault(TABLE, {}).setdefault(fault, [0, 0])
+        row[:] = row[0] + times, row[1] + lost
+        assert lost == 0, f"{fault}: data was lost {lost} times in {times}"
+
+    return note
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the table of faults where it was asked for."""
+    path, faults = session.config.getoption("--fault-table"), session.config.stash.get(TABLE, {})
+    if path and faults:
+        rows = [f"| {fault} | {times:,} | {lost} |" for fault, (times, lost) in sorted(faults.items())]
+        path.write_text("\n".join(["| fault | times tried | data lost |", "|---|---|---|", *rows]) + "\n")
 
 
 @pytest.fixture

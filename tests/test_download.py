@@ -21,7 +21,7 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 import numpy as np
 import pytest
 
-from conftest import Program, assert_one_line_error, environment
+from conftest import Program, Tried, assert_one_line_error, environment
 from mnist_cnn import download
 from mnist_cnn.data_loader import load
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
@@ -282,7 +282,7 @@ def landed(data_dir: Path) -> dict[str, bytes]:
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_mirror_with_a_fault_is_passed_over_and_leaves_nothing(
-    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, fault: str
+    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, fault: str, tried: Tried
 ) -> None:
     monkeypatch.setattr(download, "SECONDS_TO_ANSWER", 0.5)
     monkeypatch.setattr(download, "SECONDS_TO_FINISH", 1)
@@ -296,6 +296,7 @@ def test_a_mirror_with_a_fault_is_passed_over_and_leaves_nothing(
         assert f"/{LABELS}.gz" == bad.requests[0] == good.requests[0]
     assert landed(tmp_path) == {".lock": b"", path.name: small[path.name]}
     assert bad.most_sent < BUFFERS
+    tried(f"a mirror that {fault.split()[0]} ...", 2, 0)
 
 
 @pytest.mark.parametrize("fault", ["sends other bytes", "sends half", "resets in the body", "redirects to HTML"])
@@ -345,9 +346,13 @@ read_published("mnist", None)
 
 
 def test_a_killed_download_is_in_nobodys_way(
-    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path,
+    small: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
+    tried: Tried,
 ) -> None:
-    kills = request.config.getoption("--faults", default=10)
+    kills = pytestconfig.getoption("--faults") // 5
     moments = np.random.default_rng(0)
     ends, left = [], []
     with mirror(small, unhurried) as slow, mirror(small, honest) as good:
@@ -367,6 +372,7 @@ def test_a_killed_download_is_in_nobodys_way(
     assert set(ends) <= {0, -9}
     assert ends.count(-9) >= kills // 3
     assert any(left)
+    tried("SIGKILL of a download", kills, 0)
 
 
 def killed(command: list[str], folder: Path, slow: Mirror, seconds: float) -> int:

@@ -58,7 +58,7 @@ def test_the_batch_can_have_any_size(packaged: OnnxModel) -> None:
 
 
 def test_every_flipped_byte_and_every_cut_is_found() -> None:
-    content, dice = PACKAGED.read_bytes(), random.Random(0)  # noqa: S311
+    content, dice = PACKAGED.read_bytes(), random.Random(0)
     for place in [*dice.sample(range(len(content)), 60), *range(len(content) - 80, len(content))]:
         flipped = bytearray(content)
         flipped[place] ^= 1 << dice.randrange(8)

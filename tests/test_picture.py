@@ -168,7 +168,7 @@ def test_memory_is_bounded_by_the_largest_picture_allowed(tmp_path: Path) -> Non
 def test_mutated_files_give_a_picture_or_the_clear_error(form: str, pytestconfig: pytest.Config) -> None:
     image = Image.fromarray(RAMP).convert("RGB" if form in ("JPEG", "WEBP") else "L")
     original = encoded(image, form)
-    dice = random.Random(form)  # noqa: S311
+    dice = random.Random(form)
     for _ in range(pytestconfig.getoption("mutations") // len(FORMATS)):
         content = bytearray(original)
         for _ in range(dice.choice((1, 1, 2, 8, 30))):

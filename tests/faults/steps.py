@@ -1,0 +1,40 @@
+"""Train a network without batch statistics for an epoch under torchrun; write what each step did."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from mnist_cnn.cnn_model import Normalize
+from mnist_cnn.data_loader import Split, load
+from mnist_cnn.dice import epoch_order
+from mnist_cnn.distributed import joined, rank
+from mnist_cnn.evaluate import infer_together
+from mnist_cnn.learner import build_learner
+from mnist_cnn.recipe import TrainConfig
+from mnist_cnn.train import Progress, train_steps
+
+torch.set_num_threads(1)
+with joined(60):
+    digits = load("digits")
+    train = digits.train[torch.arange(1201)]
+    config = TrainConfig(device="cpu", precision="float32", batch_size=50, epochs=1, learning_rate=0.003)
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(Normalize(0.13, 0.31), nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(400, 10)),
+    )
+    learner = build_learner(network, config, len(train))
+    steps = [progress for progress, _ in train_steps(learner, train, config, Progress(epoch=1))]
+    logits = infer_together(network, Split(digits.test.images[:359], digits.test.labels[:359]))
+    if rank() == 0:
+        result = {
+            "losses": [after.loss - before.loss for before, after in zip([Progress(1), *steps], steps, strict=False)],
+            "correct": [progress.correct for progress in steps],
+            "order": epoch_order(config.seed, 1, len(train)).tolist(),
+            "weights": torch.cat([parameter.detach().flatten() for parameter in network.parameters()]).tolist(),
+            "logits": logits.tolist(),
+        }
+        Path(sys.argv[1]).write_text(json.dumps(result))
