@@ -31,6 +31,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/robustness.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/distributed.py
 
 readme: .venv/installed-dev
 	$(BIN)/python scripts/own_digit.py

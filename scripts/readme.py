@@ -99,6 +99,8 @@ def filled_pages() -> dict[Path, str]:
         "presets": presets(),
         "training_speed": (ROOT / "benchmarks" / "training_speed.md").read_text(encoding="utf-8").strip(),
         "inference": (ROOT / "benchmarks" / "inference.md").read_text(encoding="utf-8").strip(),
+        "faults": (ROOT / "benchmarks" / "faults.md").read_text(encoding="utf-8").strip(),
+        "distributed": (ROOT / "benchmarks" / "distributed.md").read_text(encoding="utf-8").strip(),
         "serving": (ROOT / "benchmarks" / "serving.md").read_text(encoding="utf-8").strip(),
         "robustness": (ROOT / "benchmarks" / "robustness.md").read_text(encoding="utf-8").strip(),
         "output": f"```text\n{terminal}\n```",

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mnist_cnn.errors import InputError
@@ -36,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def in_use(file: int) -> bool:
     """Mark an open file as being written to, until it is closed; say whether another process had marked it."""
-    if sys.platform != "win32":  # which removes no open file anyway
+    if sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -51,7 +51,8 @@ def remove_leftovers(folder: Path) -> None:
             with path.open("ab") as file:
                 dead = not in_use(file.fileno())
             if dead:
-                path.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows removes no open file
+                    path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path) -> None:

@@ -1,11 +1,13 @@
 """Files are written whole or not at all."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import check_writable, whole_file
+from mnist_cnn.files import check_writable, remove_leftovers, whole_file
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -25,6 +27,33 @@ def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
         raise OSError("disk full")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_what_killed_writers_leave_goes_and_nothing_else(tmp_path: Path) -> None:
+    writer = (
+        "import sys, time; from pathlib import Path; from mnist_cnn.files import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); print('half', flush=True); time.sleep(60)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", writer, tmp_path / name], stdout=subprocess.PIPE)
+        for name in ("dead.txt", "alive.txt")
+    ]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == b"half\n"
+    dead, alive = processes
+    dead.kill()
+    dead.wait()
+    others = {".hidden.123.txt", ".unfinished", "a.123.unfinished.txt"}
+    for name in others:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*others, f".alive.{alive.pid}.unfinished.txt"}
+    alive.kill()
+    for process in processes:
+        process.communicate()
 
 
 def test_a_writable_folder_stays_empty(tmp_path: Path) -> None:

@@ -83,7 +83,13 @@ def test_every_command_of_the_quick_start(clone: Path) -> None:
     assert (clone / "saved_models" / "digits_cnn_final.pth").is_file()
 
 
-PARTS = ("Things to try", "Read your own digits", "Use it in your program", "Draw one in the browser")
+PARTS = (
+    "Things to try",
+    "When it is interrupted",
+    "Read your own digits",
+    "Use it in your program",
+    "Draw one in the browser",
+)
 OTHER = [command for part in PARTS for command in commands(part)]
 
 

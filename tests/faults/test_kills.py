@@ -55,7 +55,7 @@ def test_trainings_that_are_killed_end_bit_identical(
         assert life < 10 * times, "hardly any training lives long enough to be killed"
         begun = folder.newest_first()
         process = train(tmp_path, *OFTEN, *(["--resume"] if begun else []))
-        process.join(choose.uniform(0.1, 1.5) if kills < times else 200)
+        process.join(choose.uniform(0.1, 1.2) if kills < times else 200)
         if process.is_alive():
             process.kill()
             process.join()
