@@ -14,7 +14,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LARGEST = 2_000_000
-SECONDS_A_CELL = 300
+SECONDS_A_CELL = 600
 
 
 def problems(notebook: NotebookNode) -> list[str]:
