@@ -124,7 +124,7 @@ def share(index: Tensor) -> tuple[Tensor, float]:
 
 
 def total(numbers: Tensor) -> list[float]:
-    """Add up numbers, float64 [n], over all processes."""
+    """Add up numbers, float [n], over all processes, in place."""
     if dist.is_initialized():
         dist.all_reduce(numbers)
     return numbers.tolist()
