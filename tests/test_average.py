@@ -49,10 +49,10 @@ def test_kept_models_of_a_study_become_one_that_evaluate_and_predict_load(
     assert evaluated.returncode == 0, evaluated.stderr
     assert "digits test split, averaged.pth" in evaluated.stdout
     classifier = Classifier.load(tmp_path / "one" / "averaged.pth")
-    answers = classifier.predict(digits.test.images[:100, 0].numpy())
+    probabilities = classifier.probabilities(digits.test.images[:100, 0].numpy())
     model = load_checkpoint(tmp_path / "one" / "averaged.pth").build_model()
     expected = infer(model, digits.test[torch.arange(100)]).argmax(dim=1)
-    assert [answer.digit for answer in answers] == expected.tolist()
+    assert probabilities.argmax(axis=1).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,8 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Pat
     (tmp_path / "notes.txt").write_text("no picture")
     page.set_input_files("#file", tmp_path / "notes.txt")
     says(page, "That is not a picture")
+    page.wait_for_timeout(300)
+    says(page, "That is not a picture")
 
 
 def test_a_late_answer_does_not_replace_a_newer_one(page: Page) -> None:

@@ -100,6 +100,7 @@ async function show(blob) {
     photo = { blob, bitmap: await createImageBitmap(blob) };
     change();
   } catch {
+    clearTimeout(timer); // or the empty canvas would be read, and its answer replace this one
     say("That is not a picture", "choose a photo, scan or drawing", true);
   }
 }
