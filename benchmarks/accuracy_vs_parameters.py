@@ -19,11 +19,11 @@ from mnist_cnn.study import Row, read_rows, run_seed, write_rows
 NETWORKS = {
     "4-4-4": ModelConfig(stages=((4,), (4,), (4,))),
     "8-8-8": ModelConfig(stages=((8,), (8,), (8,))),
-    "tiny": PRESETS["tiny"].model,
+    "16-16-32": ModelConfig(stages=((16,), (16,), (32,))),
     "fast": PRESETS["fast"].model,
     "default": PRESETS["default"].model,
-    "best": PRESETS["best"].model,
-    "wide end": ModelConfig(stages=((16, 32), (64, 64), (384, 256))),
+    "default + 256": ModelConfig(stages=(*PRESETS["default"].model.stages, (256,))),
+    "default + 256, 256": ModelConfig(stages=(*PRESETS["default"].model.stages, (256, 256))),
 }
 
 
