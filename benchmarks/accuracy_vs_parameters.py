@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
-from mnist_cnn.plots import BLUE, saved
+from mnist_cnn.plots import BLUE, ORANGE, saved
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import Row, read_rows, run_seed, write_rows
 
@@ -27,10 +27,10 @@ NETWORKS = {
 }
 
 
-def statistics_of(rows: Sequence[Row]) -> list[tuple[str, int, list[float], list[float]]]:
-    """Gather, for each network measured, its name, parameters, accuracies in percent and seconds."""
+def statistics_of(rows: Sequence[Row]) -> list[tuple[str, int, list[float]]]:
+    """Gather, for each network measured, its name, parameters and accuracies in percent."""
     return [
-        (name, own[0]["parameters"], [100 * row["accuracy"] for row in own], [row["seconds"] for row in own])
+        (name, own[0]["parameters"], [100 * row["accuracy"] for row in own])
         for name in NETWORKS
         if (own := [row for row in rows if row["network"] == name])
     ]
@@ -39,34 +39,43 @@ def statistics_of(rows: Sequence[Row]) -> list[tuple[str, int, list[float], list
 def table(rows: Sequence[Row]) -> str:
     """Lay out mean, standard deviation and extremes of each network."""
     lines = [
-        "| network | channels | parameters | n | accuracy % | min to max | seconds (median) |",
-        "|---|---|---|---|---|---|---|",
+        "| network | channels | parameters | n | accuracy % | min to max |",
+        "|---|---|---|---|---|---|",
     ]
-    for name, parameters, accuracy, seconds in statistics_of(rows):
+    for name, parameters, accuracy in statistics_of(rows):
         channels = " / ".join(", ".join(map(str, stage)) for stage in NETWORKS[name].stages)
         spread = f" ± {statistics.stdev(accuracy):.3f}" if len(accuracy) > 1 else ""
         lines.append(
             f"| {name} | {channels} | {parameters:,} | {len(accuracy)} | {statistics.mean(accuracy):.3f}{spread} | "
-            f"{min(accuracy):.2f} to {max(accuracy):.2f} | {statistics.median(seconds):.1f} |"
+            f"{min(accuracy):.2f} to {max(accuracy):.2f} |"
         )
     recipe = rows[0]["recipe"]
     lines += ["", f"Recipe `default`, {recipe['epochs']} epochs, {rows[0]['dataset']}, {rows[0]['hardware']}."]
     return "\n".join(lines) + "\n"
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw mean and standard deviation against parameters."""
-    with saved(path, (7, 4.5)) as figure:
+def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
+    """Draw mean and standard deviation of the error against parameters; studies are of presets' own recipes."""
+    one_recipe = [(name, parameters, accuracy, BLUE) for name, parameters, accuracy in statistics_of(rows)]
+    own_recipes = [
+        (f"preset {own[0]['recipe']['preset']}", own[0]["parameters"], [100 * row["accuracy"] for row in own], ORANGE)
+        for own in studies
+    ]
+    with saved(path, (8, 5)) as figure:
         axes = figure.subplots()
-        for name, parameters, accuracy, _ in statistics_of(rows):
+        for name, parameters, accuracy, color in (*one_recipe, *own_recipes):
             spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0
-            axes.errorbar(parameters, statistics.mean(accuracy), spread, fmt="o", color=BLUE, capsize=4)
-            axes.annotate(name, (parameters, statistics.mean(accuracy)), xytext=(6, -12), textcoords="offset points")
-        axes.set(xscale="log", xlabel="parameters (log)", ylabel="test accuracy (%)")
+            error = 100 - statistics.mean(accuracy)
+            axes.errorbar(parameters, error, spread, fmt="o", color=color, capsize=4)
+            offset = (7, 6) if color == BLUE else (7, -13)
+            axes.annotate(name, (parameters, error), xytext=offset, textcoords="offset points", color=color)
+        axes.set(xscale="log", yscale="log", xlabel="parameters (log)", ylabel="test error (%, log)")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.margins(x=0.12, y=0.12)
-        title = "Mean and standard deviation over seeds, one recipe for all sizes"
-        axes.set_title(f"{title}\n{rows[0]['dataset']} test split, {rows[0]['recipe']['epochs']} epochs")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+        axes.margins(x=0.15, y=0.12)
+        title = f"Mean and standard deviation over seeds, {rows[0]['dataset']} test split"
+        axes.set_title(f"{title}\nblue: one recipe, {rows[0]['recipe']['epochs']} epochs; orange: each its own recipe")
 
 
 def command(
@@ -99,7 +108,8 @@ def command(
             rows.append({"network": name, **row})
             write_rows(rows, path)
     (output / "accuracy_vs_parameters.md").write_text(table(rows), encoding="utf-8")
-    draw(rows, output / "accuracy_vs_parameters.png")
+    studies = [own for preset in PRESETS if (own := read_rows(output / f"{preset}_seeds.jsonl"))]
+    draw(rows, studies, output / "accuracy_vs_parameters.png")
     print(table(rows))
 
 

@@ -5,7 +5,7 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from mnist_cnn.console import stop
+from mnist_cnn.console import exit_codes, stop
 
 COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if name in COMMANDS:
         module, extra, _ = COMMANDS[name]
         try:
-            command = importlib.import_module(module).main
+            with exit_codes():  # Ctrl-C while PyTorch is imported
+                command = importlib.import_module(module).main
         except ModuleNotFoundError as error:
             stop(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'", 2)
         command(rest, prog=f"mnist-cnn {name}")

@@ -113,11 +113,11 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
     """
     work = output.parent / f".{output.stem}"
     with tqdm(total=len(configs), desc="seeds", unit="seed", disable=not sys.stderr.isatty()) as bar:
-        while missing := [config for config in configs if row_of(config, dataset, output) is None]:
+        while missing := without_row(configs, dataset, read_rows(output)):
             bar.update(len(configs) - len(missing) - bar.n)
             for config in missing:
                 with suppress(Timeout), FileLock(work / f"seed_{config.seed}.lock", timeout=0):
-                    if row_of(config, dataset, output) is None:
+                    if without_row([config], dataset, read_rows(output)):
                         folder = work / f"{dataset.name}_{config.preset}_seed_{config.seed}"
                         row = run_seed(dataset, dataclasses.replace(config, output_dir=folder), keep=keep)
                         append(row, output, work)
@@ -125,13 +125,14 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
                         bar.update()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     shutil.rmtree(work, ignore_errors=True)
-    return [one for config in configs if (one := row_of(config, dataset, output))]
+    recipes = [config.recipe() for config in configs]
+    return [row for row in read_rows(output) if row["dataset"] == dataset.name and row["recipe"] in recipes]
 
 
-def row_of(config: TrainConfig, dataset: Dataset, output: Path) -> Row | None:
-    """Find the row of a config, if it was trained."""
-    rows = read_rows(output)
-    return next((row for row in rows if (row["dataset"], row["recipe"]) == (dataset.name, config.recipe())), None)
+def without_row(configs: list[TrainConfig], dataset: Dataset, rows: list[Row]) -> list[TrainConfig]:
+    """Choose the configs that were not trained yet."""
+    done = [row["recipe"] for row in rows if row["dataset"] == dataset.name]
+    return [config for config in configs if config.recipe() not in done]
 
 
 def append(row: Row, output: Path, work: Path) -> None:

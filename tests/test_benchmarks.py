@@ -39,15 +39,15 @@ def test_training_speed(mnist_data: Path, tmp_path: Path) -> None:
 
 
 def test_accuracy_vs_parameters(mnist_data: Path, tmp_path: Path) -> None:
-    small = ("--dataset", "digits", "--epochs", "1", "--only", "4-4-4", "tiny", "--seeds")
+    small = ("--dataset", "digits", "--epochs", "1", "--only", "4-4-4", "16-16-32", "--seeds")
     bench("accuracy_vs_parameters", tmp_path, mnist_data, *small, "1")
     kept = (tmp_path / "accuracy_vs_parameters.jsonl").read_text()
     text = bench("accuracy_vs_parameters", tmp_path, mnist_data, *small, "2")
     assert (tmp_path / "accuracy_vs_parameters.jsonl").read_text().startswith(kept)
     rows = [json.loads(line) for line in (tmp_path / "accuracy_vs_parameters.jsonl").read_text().splitlines()]
-    assert [row["parameters"] for row in rows] == [826, 6586] * 2
-    mean = statistics.mean(100 * row["accuracy"] for row in rows if row["network"] == "tiny")
-    assert f"| tiny | 24, 24 / 24, 24 / 24, 24 | 6,586 | 2 | {mean:.3f} ±" in text
+    assert [row["parameters"] for row in rows] == [826, 10_506] * 2
+    mean = statistics.mean(100 * row["accuracy"] for row in rows if row["network"] == "16-16-32")
+    assert f"| 16-16-32 | 16 / 16 / 32 | 10,506 | 2 | {mean:.3f} ±" in text
 
 
 def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
