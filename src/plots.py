@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
@@ -153,18 +154,15 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
     figure.suptitle(
         f"{which}, the worst first: true > predicted, probability of the answer, index\n{title}", x=0.01, ha="left"
     )
-    columns = 10
-    rows = max(1, -(-len(worst) // columns))
+    rows = max(1, -(-len(worst) // 10))
     figure.set_size_inches(10, 0.8 + 1.25 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.axis("off")
-    for axes, index in zip(grid.flat, worst, strict=False):
-        show_image(axes, split, int(index))
+    axes = figure.subplots()
+    places = show_tiles(axes, split.images[worst, 0].numpy(), rows, columns=10, above=15)
+    for index, (x, y) in zip(worst, places, strict=False):
         answer = predicted[index]
-        axes.set_title(
-            f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
-            fontsize=8 if max(map(len, classes)) < 4 else 6, loc="center",
+        axes.text(
+            x, y, f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
+            fontsize=8 if max(map(len, classes)) < 4 else 6, ha="center", va="bottom",
         )  # fmt: skip
 
 
@@ -172,6 +170,24 @@ def show_image(axes: Axes, split: Split, index: int) -> None:
     """Show one image dark on light, as ink on paper."""
     axes.imshow(split.images[index, 0].numpy(), cmap="Greys", vmin=0, vmax=255)
     axes.axis("off")
+
+
+def show_tiles(
+    axes: Axes, images: npt.NDArray[np.uint8], rows: int, columns: int, above: int = 4
+) -> list[tuple[float, float]]:
+    """Show images dark on light, as ink on paper, side by side on one sheet, with `above` pixels free over each.
+
+    Returns:
+        The middle of each image's upper edge, as x and y.
+    """
+    side, gap = images.shape[1], 4
+    sheet = np.zeros((rows, above + side, columns, side + gap), np.uint8)
+    places = [divmod(number, columns) for number in range(rows * columns)]
+    for image, (row, column) in zip(images, places, strict=False):
+        sheet[row, above:, column, :side] = image
+    axes.imshow(sheet.reshape(rows * (above + side), columns * (side + gap)), cmap="Greys", vmin=0, vmax=255)
+    axes.axis("off")
+    return [(column * (side + gap) + side / 2, row * (above + side) + above - 1) for row, column in places]
 
 
 def reliability_diagram(figure: Figure, title: str, probabilities: Floats, labels: Ints, report: Report) -> None:
@@ -206,11 +222,10 @@ def reliability_diagram(figure: Figure, title: str, probabilities: Floats, label
 def sample_digits(figure: Figure, dataset: Dataset, columns: int = 12) -> None:
     """Show the first training images of each class, a class a row."""
     figure.suptitle(f"The first {columns} training images of each class: {dataset.name}", x=0.01, ha="left")
-    grid = figure.subplots(len(dataset.classes), columns, squeeze=False)
+    figure.set_size_inches(7.5, 0.4 + 7.5 * len(dataset.classes) / columns)
     labels = dataset.train.labels.numpy()
-    for label, row in enumerate(grid):
-        indices = np.flatnonzero(labels == label)[:columns]
-        for axes in row:
-            axes.axis("off")
-        for axes, index in zip(row, indices, strict=False):
-            show_image(axes, dataset.train, int(index))
+    images = np.zeros((len(dataset.classes), columns, *dataset.train.images.shape[2:]), np.uint8)
+    for label, row in enumerate(images):
+        found = dataset.train.images[np.flatnonzero(labels == label)[:columns], 0].numpy()
+        row[: len(found)] = found
+    show_tiles(figure.subplots(), images.reshape(-1, *images.shape[2:]), len(images), columns)

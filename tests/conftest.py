@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+import forked
 from mnist_cnn.data_loader import Dataset, load
 from mnist_cnn.download import MirrorError
 
@@ -32,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--faults", type=int, default=50, help="times that a training is killed in the test of it")
     parser.addoption("--fault-table", type=Path, help="file for what was tried and lost; add -n 0")
+
+
+def pytest_configure() -> None:
+    """Give every process one thread: as many of them run at once as there are cores, and more threads only wait."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 
 Tried = Callable[[str, int, int], None]
@@ -59,13 +66,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
+def program(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
     """Run a script of src/ in an empty folder, offline."""
 
     def run(script: str, *args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", str(ROOT / "src" / script), *map(str, args)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment(**env), capture_output=True, encoding="utf-8", timeout=280
+        said = tmp_path_factory.mktemp("said")
+        out, err = said / "out", said / "err"
+        process = forked.start(forked.COMMANDS[script], args, tmp_path, environment(**env), out, err)
+        process.join(280)
+        process.kill()
+        assert process.exitcode is not None, f"{script} does not end"
+        return subprocess.CompletedProcess(
+            [script, *args], process.exitcode, out.read_text("utf-8"), err.read_text("utf-8")
         )
 
     return run

@@ -1,14 +1,13 @@
-"""Trainings in processes that are forked when everything is imported, so that they can be killed by the hundred."""
+"""Trainings in forked processes, so that they can be killed by the hundred."""
 
-import multiprocessing
-import os
-import sys
-from collections.abc import Callable, Sequence
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
+from conftest import environment
+from forked import start
 from mnist_cnn import main, study
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes
@@ -20,27 +19,7 @@ DIGITS = ("--dataset", "digits", "--preset", "fast")
 TRAIN = (*DIGITS, "--deterministic", "--device", "cpu")
 
 
-def start(command: Callable[..., None], arguments: Sequence[str | Path], folder: Path) -> ForkServerProcess:
-    """Run a command in a folder; what it says goes to the file `said` there."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["job"])
-    process = context.Process(target=work, args=(command, [str(argument) for argument in arguments], folder))
-    process.start()
-    return process
-
-
-def work(command: Callable[..., None], arguments: list[str], folder: Path) -> None:
-    """Be the process."""
-    os.chdir(folder)
-    said = os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
-    torch.set_num_threads(1)
-    command(arguments)
-
-
-def fit_alone(arguments: list[str]) -> None:
+def fit_alone(arguments: Sequence[str]) -> None:
     """Train as `mnist-cnn train` does, without what comes after: limits, evaluation, figures."""
     with exit_codes():
         raise_on_sigterm()
@@ -48,14 +27,14 @@ def fit_alone(arguments: list[str]) -> None:
         save_checkpoint(checkpoint, Path("saved_models", "digits_cnn_final.pth"))
 
 
-def train(folder: Path, *arguments: str | Path) -> ForkServerProcess:
-    """Start a training."""
-    return start(fit_alone, [*TRAIN, *arguments], folder)
+def train(folder: Path, *arguments: str | Path) -> BaseProcess:
+    """Start a training; what it says goes to the file `said` in its folder."""
+    return start(fit_alone, [*TRAIN, *arguments], folder, environment(), folder / "said", folder / "said")
 
 
-def run_study(folder: Path, *arguments: str | Path) -> ForkServerProcess:
-    """Start `mnist-cnn study`."""
-    return start(study.main, [*DIGITS, *arguments], folder)
+def run_study(folder: Path, *arguments: str | Path) -> BaseProcess:
+    """Start `mnist-cnn study`, likewise."""
+    return start(study.main, [*DIGITS, *arguments], folder, environment(), folder / "said", folder / "said")
 
 
 def final(folder: Path) -> Checkpoint:
