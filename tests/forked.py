@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from mnist_cnn import average, evaluate, export, main, predict, serve, study
+from mnist_cnn import average, cli, compare, evaluate, export, main, predict, serve, study
 
 Command = Callable[[Sequence[str]], None]
+SCRIPTS = (average, compare, evaluate, export, main, predict, serve, study)
 COMMANDS: dict[str, Command] = {
-    f"{module.__name__.rpartition('.')[2]}.py": module.main
-    for module in (average, evaluate, export, main, predict, serve, study)
+    "mnist-cnn": cli.main,
+    **{f"{module.__name__.rpartition('.')[2]}.py": module.main for module in SCRIPTS},
 }
 if sys.platform == "win32":
     FORKING = multiprocessing.get_context("spawn")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import assert_one_line_error, environment
+from conftest import Program, assert_one_line_error, environment
 from mnist_cnn.augment import AugmentConfig
 from mnist_cnn.cli import COMMANDS
 from mnist_cnn.recipe import TrainConfig
@@ -36,8 +36,8 @@ def test_an_unknown_command_is_refused() -> None:
     assert_one_line_error(mnist_cnn("trian"), "no command 'trian'; there are train, evaluate, predict")
 
 
-def test_every_setting_is_a_flag_of_train() -> None:
-    text = mnist_cnn("train", "--help").stdout
+def test_every_setting_is_a_flag_of_train(program: Program) -> None:
+    text = program("mnist-cnn", "train", "--help").stdout
     for field in dataclasses.fields(TrainConfig):
         flag = f"--{field.name.replace('_', '-')}"
         assert flag in text or field.name == "augment"
@@ -45,9 +45,9 @@ def test_every_setting_is_a_flag_of_train() -> None:
         assert f"--augment.{field.name}" in text
 
 
-def test_a_preset_sets_the_defaults_of_the_other_flags() -> None:
-    assert "(default: 512)" in mnist_cnn("train", "--preset", "fast", "--help").stdout
-    assert "(default: 10)" in mnist_cnn("train", "--help").stdout
+def test_a_preset_sets_the_defaults_of_the_other_flags(program: Program) -> None:
+    assert "(default: 512)" in program("mnist-cnn", "train", "--preset", "fast", "--help").stdout
+    assert "(default: 10)" in program("mnist-cnn", "train", "--help").stdout
 
 
 def test_a_wrong_flag_names_the_command_to_ask() -> None:

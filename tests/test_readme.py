@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, environment
+from conftest import ROOT, Program, environment
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import read_rows
@@ -94,10 +94,8 @@ OTHER = [command for part in PARTS for command in commands(part)]
 
 
 @pytest.mark.parametrize("command", [line for line in OTHER if line.startswith("mnist-cnn") and "evaluate" not in line])
-def test_flags_of_every_other_command_exist(command: str, tmp_path: Path) -> None:
-    program = Path(sys.executable).with_name("mnist-cnn")
-    arguments = [*shlex.split(command)[1:], "--help"]
-    result = subprocess.run([program, *arguments], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+def test_flags_of_every_other_command_exist(command: str, program: Program) -> None:
+    result = program(*shlex.split(command), "--help")
     assert result.returncode == 0, result.stderr
 
 
