@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
-import numpy as np
 import openvino
 import torch
+from matrix import matrix_rate
 from PIL import Image
 from results import keep
 from torch.utils.flop_counter import FlopCounterMode
@@ -136,13 +136,6 @@ def a_second(classifier: Classifier, images: Sequence[object], rounds: int) -> l
 def as_png(image: Pixels) -> bytes:
     """Write an image as a PNG file in memory."""
     return bytes(cv2.imencode(".png", image)[1])
-
-
-def matrix_rate(rounds: int) -> float:
-    """Return the floating-point operations a second of a 2048x2048 float32 product."""
-    one = torch.randn(2048, 2048)
-    seconds = alternating({"": lambda _: one @ one}, np.zeros(0, np.uint8), rounds)[""]
-    return 2 * 2048**3 / min(seconds)
 
 
 def operations() -> int:

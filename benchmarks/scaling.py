@@ -1,66 +1,110 @@
-"""Seconds of a training epoch against images, batch size and threads."""
+"""Seconds of a training epoch against images, batch size and threads, and against what the machine could do."""
 
 import dataclasses
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from matrix import matrix_rate
 from results import keep
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Split, load
-from mnist_cnn.learner import build_learner
+from mnist_cnn.device import pick_dtype
+from mnist_cnn.learner import Learner, build_learner, train_step
 from mnist_cnn.plots import BLUE, saved
-from mnist_cnn.recipe import PRESETS
+from mnist_cnn.recipe import PRESETS, TrainConfig
 from mnist_cnn.study import surroundings
 from mnist_cnn.train import Progress, train_steps
 
-Point = tuple[str, float, int, int, int]  # axis, value on it, images, batch size, threads
 AXES = {"images": "images", "batch size": "images in a step", "threads": "threads"}
 
 
+@dataclass(frozen=True)
+class Point:
+    """An epoch to measure, and which value on which axis it stands for."""
+
+    axis: str
+    value: int | str
+    images: int
+    batch_size: int
+    threads: int
+    preset: str = "default"
+
+
 def points(images: int) -> list[Point]:
-    """List what is measured: each axis alone, the others at the recipe's values."""
+    """List what is measured: each axis alone, the others at the values of `default`; and every preset."""
     batch, threads = PRESETS["default"].train.batch_size, torch.get_num_threads()
     sizes = [int(images * share) for share in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)]
+    presets = [(name, PRESETS[name].train.batch_size) for name in ("fast", "tiny", "default", "best")]
     return [
-        *[("images", size, size, batch, threads) for size in sizes],
-        *[("batch size", size, images, size, threads) for size in (32, 64, 128, 256, 512, 1024)],
-        *[("threads", count, images, batch, count) for count in range(1, threads + 1)],
+        *[Point("images", size, size, batch, threads) for size in sizes],
+        *[Point("batch size", size, images, size, threads) for size in (32, 64, 128, 256, 512, 1024)],
+        *[Point("threads", count, images, batch, count) for count in range(1, threads + 1)],
+        *[Point("preset", name, images // 4, size, threads, name) for name, size in presets],
     ]
 
 
-def seconds_of_an_epoch(train: Split, images: int, batch_size: int, threads: int) -> float:
-    """Train one epoch of the default recipe on `images` of the split, repeated where it has fewer."""
-    index = torch.arange(images) % len(train)
-    config = dataclasses.replace(PRESETS["default"].train, batch_size=batch_size)
-    learner = build_learner(CNN(PRESETS["default"].model), config, images)
-    split = train[index].to(learner.device)
+def start(point: Point, train: Split) -> tuple[Learner, Split, TrainConfig]:
+    """Prepare an epoch of the point's preset on its number of images, repeated where the split has fewer."""
+    index = torch.arange(point.images) % len(train)
+    config = dataclasses.replace(PRESETS[point.preset].train, batch_size=point.batch_size)
+    learner = build_learner(CNN(PRESETS[point.preset].model), config, point.images)
+    return learner, train[index].to(learner.device), config
+
+
+def seconds_of_an_epoch(point: Point, train: Split) -> float:
+    """Train one epoch."""
+    learner, split, config = start(point, train)
     all_threads = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    start = time.perf_counter()
+    torch.set_num_threads(point.threads)
+    begun = time.perf_counter()
     for _ in train_steps(learner, split, config, Progress(epoch=1)):
         pass
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - begun
     torch.set_num_threads(all_threads)
     return seconds
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Lay out median and extremes of each point."""
+def operations_of_an_image(point: Point, train: Split) -> float:
+    """Count the floating-point operations of a training step's convolutions and matrix products, an image's share."""
+    learner, split, config = start(point, train)
+    batch = split[torch.arange(min(config.batch_size, len(split)))]
+    with FlopCounterMode(display=False) as counter:
+        train_step(learner, batch.images, batch.labels, config.label_smoothing)
+    return int(counter.get_total_flops()) / len(batch)
+
+
+def table(rows: Sequence[dict[str, Any]], rate: float) -> str:
+    """Lay out median and extremes of each point, and how far from the machine's matrix rate the presets are."""
     lines = ["| axis | value | n | seconds (median) | min to max | images a second |", "|---|---|---|---|---|---|"]
+    floors = [
+        "| preset | MFLOP an image | at the matrix rate, µs | measured, µs | times as long |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         middle = statistics.median(row["seconds"])
-        lines.append(
-            f"| {row['axis']} | {row['value']:,} | {len(row['seconds'])} | {middle:.2f} | "
-            f"{min(row['seconds']):.2f} to {max(row['seconds']):.2f} | {row['images'] / middle:,.0f} |"
-        )
-    return "\n".join([*lines, "", f"One epoch of `default`, {rows[0]['hardware']}."]) + "\n"
+        if row["axis"] == "preset":
+            floor, measured = 1e6 * row["operations"] / rate, 1e6 * middle / row["images"]
+            floors.append(
+                f"| {row['value']} | {row['operations'] / 1e6:.1f} | {floor:,.0f} | {measured:,.0f} | "
+                f"{measured / floor:.1f} |"
+            )
+        else:
+            lines.append(
+                f"| {row['axis']} | {row['value']:,} | {len(row['seconds'])} | {middle:.2f} | "
+                f"{min(row['seconds']):.2f} to {max(row['seconds']):.2f} | {row['images'] / middle:,.0f} |"
+            )
+    hardware = f"One epoch of `default`, {rows[0]['hardware']}, {rows[0]['precision']}."
+    floor_note = f"A 2048x2048 product runs at {rate / 1e9:,.0f} GFLOP/s; distortions are in the time measured."
+    return "\n".join([*lines, "", hardware, "", *floors, "", floor_note]) + "\n"
 
 
 def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -96,15 +140,16 @@ def command(
     plan = points(images)
     seconds: list[list[float]] = [[] for _ in plan]
     for _ in tqdm(range(rounds), desc="rounds"):
-        for (_axis, _value, count, batch_size, threads), measured in zip(plan, seconds, strict=True):
-            measured.append(seconds_of_an_epoch(train, count, batch_size, threads))
+        for point, measured in zip(plan, seconds, strict=True):
+            measured.append(seconds_of_an_epoch(point, train))
     about = surroundings(PRESETS["default"].train)
-    rows = [
-        {"axis": axis, "value": value, "images": count, "batch_size": batch, "threads": threads, "seconds": s, **about}
-        for (axis, value, count, batch, threads), s in zip(plan, seconds, strict=True)
-    ]
+    rows = [{**dataclasses.asdict(point), "seconds": s, **about} for point, s in zip(plan, seconds, strict=True)]
+    for point, row in zip(plan, rows, strict=True):
+        if point.axis == "preset":
+            row["operations"] = operations_of_an_image(point, train)
+    rate = matrix_rate(rounds, pick_dtype("auto", torch.device("cpu")))
     draw(rows, output / "scaling.png")
-    keep(output, "scaling", rows, table(rows))
+    keep(output, "scaling", {"matrix_rate": rate, "rows": rows}, table(rows, rate))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,9 @@ def both_pass(probability: Tensor, distance: Tensor) -> float:
 def describe(model: Network, split: Split) -> tuple[Tensor, Tensor]:
     """Return logits [N, classes] and descriptions [N, D] of a split, float32 on the CPU."""
     device = next(model.parameters()).device
-    with tqdm(total=len(split), desc="limits of trust", unit=" images", unit_scale=True, leave=False) as bar:
+    with tqdm(
+        total=len(split), desc="limits of trust", unit=" images", unit_scale=True, leave=False, disable=None
+    ) as bar:
         parts = []
         for batch in batches(split, 1000):
             parts.append(model.describe(batch.images.to(device)))

@@ -56,10 +56,13 @@ def test_accuracy_vs_parameters(mnist_data: Path, tmp_path: Path) -> None:
 
 def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
     text = bench("scaling", tmp_path, mnist_data, "--images", "512", "--rounds", "2")
-    rows = json.loads((tmp_path / "scaling.json").read_text())
+    rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
     assert [row["images"] for row in rows if row["axis"] == "images"] == [64, 128, 256, 512, 1024, 2048]
     assert all(len(row["seconds"]) == 2 and min(row["seconds"]) > 0 for row in rows)
     assert text.count("| batch size |") == 6
+    operations = {row["value"]: row["operations"] for row in rows if row["axis"] == "preset"}
+    assert operations["default"] == pytest.approx(3 * 2 * 4.39e6, rel=0.05)
+    assert all(f"| {preset} | {count / 1e6:.1f} |" in text for preset, count in operations.items())
 
 
 def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
