@@ -53,7 +53,7 @@ def presets() -> str:
                 f"| `{name}` | {rows[0]['parameters']:,} | {preset.train.epochs} | {statistics.mean(accuracy):.2f} ± "
                 f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
                 f"[{len(rows)}](benchmarks/{path.name}) | {statistics.median(seconds):.1f} "
-                f"({min(seconds):.1f} to {max(seconds):.1f}) |"
+                f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} |"
             )
     about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
     low, high = averaged.interval
@@ -63,7 +63,10 @@ def presets() -> str:
         f"{averaged.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%}) | "
         "[one average](benchmarks/best_average.json) | |"
     )
-    note = "Seconds are medians (range) of studies that ran beside other work; those under How it compares ran alone."
+    note = (
+        "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; those under "
+        "How it compares ran alone."
+    )
     return "\n".join([*lines, "", f"On {', '.join(sorted(set(measured)))}. {note}"])
 
 
