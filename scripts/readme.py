@@ -64,8 +64,8 @@ def presets() -> str:
         "[one average](benchmarks/best_average.json) | |"
     )
     note = (
-        "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; those under "
-        "How it compares ran alone."
+        "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; "
+        "those under How it compares ran alone."
     )
     return "\n".join([*lines, "", f"On {', '.join(sorted(set(measured)))}. {note}"])
 
