@@ -120,9 +120,10 @@ def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
             axes.set(xlabel=label, ylabel="seconds an epoch", ylim=(0, None))
             if axis == "batch size":
                 axes.set_xscale("log", base=2)
-            if axis == "threads":
-                axes.set_xticks(values)
-        figure.suptitle(f"Median and range of {len(rows[0]['seconds'])} epochs, {rows[0]['hardware']}")
+            marked = values[-3:] if axis == "images" else values
+            axes.set_xticks(marked, [f"{value:,}" for value in marked])
+        about = f"{rows[0]['hardware']}, {rows[0]['precision']}"
+        figure.suptitle(f"An epoch of `default`: median and range of {len(rows[0]['seconds'])}, {about}")
 
 
 def command(

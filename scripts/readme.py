@@ -101,6 +101,7 @@ def filled_pages() -> dict[Path, str]:
         "headline": default,
         "presets": presets(),
         "training_speed": (ROOT / "benchmarks" / "training_speed.md").read_text(encoding="utf-8").strip(),
+        "scaling": (ROOT / "benchmarks" / "scaling.md").read_text(encoding="utf-8").strip(),
         "inference": (ROOT / "benchmarks" / "inference.md").read_text(encoding="utf-8").strip(),
         "faults": (ROOT / "benchmarks" / "faults.md").read_text(encoding="utf-8").strip(),
         "distributed": (ROOT / "benchmarks" / "distributed.md").read_text(encoding="utf-8").strip(),
