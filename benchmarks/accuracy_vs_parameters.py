@@ -108,7 +108,8 @@ def command(
             rows.append({"network": name, **row})
             write_rows(rows, path)
     (output / "accuracy_vs_parameters.md").write_text(table(rows), encoding="utf-8")
-    studies = [own for preset in PRESETS if (own := read_rows(output / f"{preset}_seeds.jsonl"))]
+    studies = [read_rows(output / f"{preset}_seeds.jsonl") for preset in PRESETS if preset != "default"]
+    studies = [own for own in studies if own and own[0]["dataset"] == data.name]
     draw(rows, studies, output / "accuracy_vs_parameters.png")
     print(table(rows))
 
