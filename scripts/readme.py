@@ -32,7 +32,7 @@ def headline(preset: str, command: str) -> str:
         f"`{command}` reaches **{statistics.mean(accuracy):.2f} ± {statistics.stdev(accuracy):.2f} %** test "
         f"accuracy (mean ± standard deviation, n = {len(rows)} seeds, {min(accuracy):.2f} to {max(accuracy):.2f}) in "
         f"{statistics.median(seconds):.0f} s from raw images to the score (median of {len(seconds)}, "
-        f"{min(seconds):.0f} to {max(seconds):.0f}) on {timed[0]['hardware']}."
+        f"{min(seconds):.0f} to {max(seconds):.0f}) on {timed[0]['hardware']} in {timed[0]['precision']}."
     )
 
 
