@@ -154,10 +154,11 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
     figure.suptitle(
         f"{which}, the worst first: true > predicted, probability of the answer, index\n{title}", x=0.01, ha="left"
     )
-    rows = max(1, -(-len(worst) // 10))
+    columns = 10
+    rows = max(1, -(-len(worst) // columns))
     figure.set_size_inches(10, 0.8 + 1.25 * rows)
     axes = figure.subplots()
-    places = show_tiles(axes, split.images[worst, 0].numpy(), rows, columns=10, above=15)
+    places = show_tiles(axes, split.images[worst, 0].numpy(), rows, columns, above=15)
     for index, (x, y) in zip(worst, places, strict=False):
         answer = predicted[index]
         axes.text(

@@ -113,11 +113,11 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
     """
     work = output.parent / f".{output.stem}"
     with tqdm(total=len(configs), desc="seeds", unit="seed", disable=not sys.stderr.isatty()) as bar:
-        while missing := without_row(configs, dataset, read_rows(output)):
+        while missing := untrained(configs, dataset, output):
             bar.update(len(configs) - len(missing) - bar.n)
             for config in missing:
                 with suppress(Timeout), FileLock(work / f"seed_{config.seed}.lock", timeout=0):
-                    if without_row([config], dataset, read_rows(output)):
+                    if untrained([config], dataset, output):
                         folder = work / f"{dataset.name}_{config.preset}_seed_{config.seed}"
                         row = run_seed(dataset, dataclasses.replace(config, output_dir=folder), keep=keep)
                         append(row, output, work)
@@ -125,14 +125,19 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
                         bar.update()
             time.sleep(SECONDS_BETWEEN_LOOKS)
     shutil.rmtree(work, ignore_errors=True)
-    recipes = [config.recipe() for config in configs]
-    return [row for row in read_rows(output) if row["dataset"] == dataset.name and row["recipe"] in recipes]
+    rows = read_rows(output)
+    return [one for config in configs if (one := row_of(config, dataset, rows))]
 
 
-def without_row(configs: list[TrainConfig], dataset: Dataset, rows: list[Row]) -> list[TrainConfig]:
-    """Choose the configs that were not trained yet."""
-    done = [row["recipe"] for row in rows if row["dataset"] == dataset.name]
-    return [config for config in configs if config.recipe() not in done]
+def untrained(configs: list[TrainConfig], dataset: Dataset, output: Path) -> list[TrainConfig]:
+    """Choose the configs that have no row in `output` yet."""
+    rows = read_rows(output)
+    return [config for config in configs if row_of(config, dataset, rows) is None]
+
+
+def row_of(config: TrainConfig, dataset: Dataset, rows: list[Row]) -> Row | None:
+    """Find the row of a config, if it was trained."""
+    return next((row for row in rows if (row["dataset"], row["recipe"]) == (dataset.name, config.recipe())), None)
 
 
 def append(row: Row, output: Path, work: Path) -> None:
