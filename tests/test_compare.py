@@ -19,6 +19,7 @@ from conftest import ROOT, assert_one_line_error, environment
 from mnist_cnn import compare, plots
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate, write_report
+from mnist_cnn.finished_run import Run, read_run
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.train import fit
 
@@ -198,25 +199,7 @@ def test_of_three_runs_no_overlap_is_said(capsys: pytest.CaptureFixture[str]) ->
     assert not any("overlap" in line for line in printed(capsys, "plain", "rotated", "again"))
 
 
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (("runs/a/saved_models/x_cnn_final.json", "runs/b/saved_models/x_cnn_final.json"), ["a", "b"]),
-        (("a/last/saved_models/x.json", "b/last/saved_models/x.json"), ["a/last", "b/last"]),
-        (("a/last/saved_models/x.json", "b/last/saved_models/x.json", "c.json"), ["a/last", "b/last", "c.json"]),
-        (("a/saved_models/x.json", "a/saved_models/y.json"), ["x.json", "y.json"]),
-        (("x.json", "a/x.json", "b/a/x.json"), ["here/x.json", "here/a/x.json", "b/a/x.json"]),
-    ],
-)
-def test_titles_are_the_shortest_that_tell_apart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: tuple[str, ...], names: list[str]
-) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    assert compare.titles([Path(path) for path in paths]) == [str(Path(name)) for name in names]
-
-
-def drawn(*runs: compare.Run) -> Figure:
+def drawn(*runs: Run) -> Figure:
     with style.context(plots.STYLE):
         figure = Figure(figsize=(10, 4.5), layout="constrained")
         compare.draw(figure, runs)
@@ -225,7 +208,7 @@ def drawn(*runs: compare.Run) -> Figure:
 
 
 def test_curves_are_the_histories(here: Path) -> None:
-    plain, rotated = (compare.read_run(here / run / REPORT, run) for run in ("plain", "rotated"))
+    plain, rotated = (read_run(here / run / REPORT, run) for run in ("plain", "rotated"))
     history = read(here / "plain" / REPORT)["history"]
     figure = drawn(rotated, plain)
     curves = [[epoch["val_loss"] for epoch in history], [1 - epoch["val_accuracy"] for epoch in history]]
@@ -238,7 +221,7 @@ def test_curves_are_the_histories(here: Path) -> None:
 
 
 def test_runs_that_end_alike_are_counted(here: Path) -> None:
-    run = compare.read_run(here / "plain" / REPORT, "a")
+    run = read_run(here / "plain" / REPORT, "a")
     worse = dataclasses.replace(run, val_loss=[9.0, 9.0], val_errors=[0.9, 0.9])
     figure = drawn(run, worse, dataclasses.replace(run, title="b"))
     assert figure.axes[0].get_title(loc="left") == f"Lowest loss at the end, {run.val_loss[-1]:.4f}: 2 runs"
@@ -247,7 +230,7 @@ def test_runs_that_end_alike_are_counted(here: Path) -> None:
 
 @pytest.mark.parametrize("errors", [0.02, 0.0])
 def test_eight_long_names_leave_room_for_the_curves(here: Path, errors: float) -> None:
-    run = compare.read_run(here / "plain" / REPORT, "a")
+    run = read_run(here / "plain" / REPORT, "a")
     run = dataclasses.replace(run, val_errors=[0.1, errors])
     figure = drawn(*(dataclasses.replace(run, title=f"{n}_{'long' * 12}") for n in range(8)))
     for axes in figure.axes:
