@@ -16,15 +16,16 @@ from mnist_cnn.plots import BLUE, ORANGE, saved
 from mnist_cnn.recipe import PRESETS
 from mnist_cnn.study import Row, read_rows, run_seed, write_rows
 
-NETWORKS = {
-    "4-4-4": ModelConfig(stages=((4,), (4,), (4,))),
-    "8-8-8": ModelConfig(stages=((8,), (8,), (8,))),
-    "16-16-32": ModelConfig(stages=((16,), (16,), (32,))),
-    "fast": PRESETS["fast"].model,
-    "default": PRESETS["default"].model,
-    "default + 256": ModelConfig(stages=(*PRESETS["default"].model.stages, (256,))),
-    "default + 256, 256": ModelConfig(stages=(*PRESETS["default"].model.stages, (256, 256))),
-}
+SHAPES = (
+    ((4,), (4,), (4,)),
+    ((8,), (8,), (8,)),
+    ((16,), (16,), (32,)),
+    ((16,), (32,), (64,)),
+    ((16, 32), (64, 64), (128,)),
+    ((16, 32), (64, 64), (128,), (256,)),
+    ((16, 32), (64, 64), (128,), (256, 256)),
+)
+NETWORKS = {"-".join(",".join(map(str, stage)) for stage in stages): ModelConfig(stages=stages) for stages in SHAPES}
 
 
 def statistics_of(rows: Sequence[Row]) -> list[tuple[str, int, list[float]]]:
@@ -39,14 +40,13 @@ def statistics_of(rows: Sequence[Row]) -> list[tuple[str, int, list[float]]]:
 def table(rows: Sequence[Row]) -> str:
     """Lay out mean, standard deviation and extremes of each network."""
     lines = [
-        "| network | channels | parameters | n | accuracy % | min to max |",
-        "|---|---|---|---|---|---|",
+        "| channels | parameters | n | accuracy % | min to max |",
+        "|---|---|---|---|---|",
     ]
     for name, parameters, accuracy in statistics_of(rows):
-        channels = " / ".join(", ".join(map(str, stage)) for stage in NETWORKS[name].stages)
         spread = f" ± {statistics.stdev(accuracy):.3f}" if len(accuracy) > 1 else ""
         lines.append(
-            f"| {name} | {channels} | {parameters:,} | {len(accuracy)} | {statistics.mean(accuracy):.3f}{spread} | "
+            f"| {name} | {parameters:,} | {len(accuracy)} | {statistics.mean(accuracy):.3f}{spread} | "
             f"{min(accuracy):.2f} to {max(accuracy):.2f} |"
         )
     recipe = rows[0]["recipe"]
