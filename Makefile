@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train serve evaluate test notebooks bench readme clean
+.PHONY: train serve evaluate test notebooks bench readme lock clean
 
 train: .venv/installed
 	$(BIN)/python src/main.py
@@ -37,6 +37,9 @@ readme: .venv/installed-dev
 	$(BIN)/python scripts/own_digit.py
 	$(BIN)/python scripts/page.py
 	$(BIN)/python scripts/readme.py
+
+lock: .venv/installed-dev
+	$(BIN)/pip freeze --exclude-editable | sed 's/+.*//' > constraints.txt
 
 clean:
 	rm -rf .venv build *.egg-info

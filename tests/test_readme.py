@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib.metadata
 import json
 import re
 import shlex
@@ -12,6 +13,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from conftest import ROOT, Program, environment
 from mnist_cnn.cnn_model import CNN
@@ -131,6 +134,16 @@ def test_every_local_link_leads_somewhere() -> None:
     for page in ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md"):
         for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
             assert (ROOT / target).exists(), f"{page} links to {target}"
+
+
+def test_constraints_name_a_fitting_version_of_every_requirement() -> None:
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines())
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    requirements = [Requirement(text) for text in importlib.metadata.requires("mnist-cnn") or ()]
+    assert len(requirements) > 20
+    for requirement in requirements:
+        if requirement.name != "mnist-cnn":
+            assert versions[canonicalize_name(requirement.name)] in requirement.specifier, "run `make lock`"
 
 
 def test_committed_files_stay_small() -> None:
