@@ -56,7 +56,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
     """Draw mean and standard deviation of the error against parameters; studies are of presets' own recipes."""
-    one_recipe = [(name, parameters, accuracy, BLUE) for name, parameters, accuracy in statistics_of(rows)]
+    one_recipe = [(f"{parameters:,}", parameters, accuracy, BLUE) for _, parameters, accuracy in statistics_of(rows)]
     own_recipes = [
         (f"preset {own[0]['recipe']['preset']}", own[0]["parameters"], [100 * row["accuracy"] for row in own], ORANGE)
         for own in studies
@@ -68,7 +68,9 @@ def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
             error = 100 - statistics.mean(accuracy)
             axes.errorbar(parameters, error, spread, fmt="o", color=color, capsize=4)
             offset = (7, 6) if color == BLUE else (7, -13)
-            axes.annotate(name, (parameters, error), xytext=offset, textcoords="offset points", color=color)
+            axes.annotate(
+                name, (parameters, error), xytext=offset, textcoords="offset points", color=color, size="small"
+            )
         axes.set(xscale="log", yscale="log", xlabel="parameters (log)", ylabel="test error (%, log)")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

@@ -97,16 +97,11 @@ def filled_pages() -> dict[Path, str]:
     about, report = read_report(ROOT / "saved_models" / "mnist_cnn_final.json")
     terminal = as_text(report, f"{about['evaluated_on']}, {about['model']}")
     default = headline("default", "python src/main.py")
+    benchmarks = sorted((ROOT / "benchmarks").glob("*.md"))
     sections = {
         "headline": default,
         "presets": presets(),
-        "training_speed": (ROOT / "benchmarks" / "training_speed.md").read_text(encoding="utf-8").strip(),
-        "scaling": (ROOT / "benchmarks" / "scaling.md").read_text(encoding="utf-8").strip(),
-        "inference": (ROOT / "benchmarks" / "inference.md").read_text(encoding="utf-8").strip(),
-        "faults": (ROOT / "benchmarks" / "faults.md").read_text(encoding="utf-8").strip(),
-        "distributed": (ROOT / "benchmarks" / "distributed.md").read_text(encoding="utf-8").strip(),
-        "serving": (ROOT / "benchmarks" / "serving.md").read_text(encoding="utf-8").strip(),
-        "robustness": (ROOT / "benchmarks" / "robustness.md").read_text(encoding="utf-8").strip(),
+        **{path.stem: path.read_text(encoding="utf-8").strip() for path in benchmarks},
         "output": f"```text\n{terminal}\n```",
         "results": f"{default}\n\n{table(about, report)}",
     }
