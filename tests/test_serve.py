@@ -204,6 +204,7 @@ def raw_request(url: str, head: str, *parts: bytes, pause: float = 0) -> bytes:
             for part in parts:
                 raw.sendall(part)
                 time.sleep(pause)
+        with contextlib.suppress(OSError):  # what was answered can be read even where sending was cut off
             while part := raw.recv(65536):
                 received += part
         return received
