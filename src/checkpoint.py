@@ -16,7 +16,7 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import whole_file
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 LARGEST_FILE = 1 << 30  # bytes
 ADVICE = "train again, or name another with --checkpoint"
 SHIPPED = Path(__file__).parent.parent / "saved_models" / "mnist_cnn_final.pth"

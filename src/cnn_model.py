@@ -13,7 +13,7 @@ from mnist_cnn.errors import InputError
 class ModelConfig:
     """The shape of a `CNN`, or of an `Average` of some."""
 
-    stages: tuple[tuple[int, ...], ...] = ((16, 32), (64, 64), (128,))
+    stages: tuple[tuple[int, ...], ...] = ((24,), (40, 40), (96,))
     """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
     shared: bool = False
     """Whether all convolutions between the same two widths are one, each followed by a batch norm of its own."""
@@ -79,7 +79,7 @@ class CNN(nn.Module):
         super().__init__()
         self.config = config
         self.normalize = Normalize(config.mean, config.std)
-        self.fold = nn.PixelUnshuffle(2)
+        self.fold: nn.Module = nn.PixelUnshuffle(2)
         self.stages = nn.Sequential()
         channels, side = 4, 14
         convolutions: dict[tuple[int, int], nn.Conv2d] = {}
@@ -116,19 +116,23 @@ class CNN(nn.Module):
         return logits
 
     def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits, and a description of each image: the mean of every channel at the end of every stage.
+        """Compute logits, and a description of each image: the mean of every channel of all convolutions but the first.
+
+        The first would tell little but light and noise. A network of one convolution has no other.
 
         Args:
             images: as in `forward`.
 
         Returns:
-            float [N, classes] and float [N, D], D the sum of the stages' last widths.
+            float [N, classes] and float [N, D], D the sum of those convolutions' widths.
         """
         features, means = self.fold(self.normalize(images)), []
-        for stage in self.stages:
-            features = stage(features)
-            means.append(features.mean(dim=(2, 3)))
-        return self.classify(features), torch.cat(means, dim=1)
+        for layer in (layer for stage in self.stages for layer in stage):  # type: ignore[attr-defined]
+            if isinstance(layer, nn.Conv2d):
+                means.append(features.mean(dim=(2, 3)))
+            features = layer(features)
+        means.append(features.mean(dim=(2, 3)))
+        return self.classify(features), torch.cat(means[2:] or means[1:], dim=1)
 
 
 class Average(nn.Module):

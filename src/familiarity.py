@@ -37,7 +37,8 @@ class Familiarity:
         Raises:
             ValueError: it does not.
         """
-        size = model.members * sum(stage[-1] for stage in model.stages)
+        widths = [width for stage in model.stages for width in stage]
+        size = model.members * sum(widths[1:] or widths)
         shapes = tuple(self.means.shape), tuple(self.whitening.shape)
         if shapes != ((model.classes, size), (size, size)):
             raise ValueError(f"familiarity has shapes {shapes}")

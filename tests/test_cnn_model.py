@@ -14,7 +14,7 @@ from mnist_cnn.errors import InputError
 RAW = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("stages", [((8,),), ((4, 8), (8,)), ((16, 32), (64, 64), (128,)), ((2,), (2,), (2,), (3, 5))])
+@pytest.mark.parametrize("stages", [((8,),), ((4, 8), (8,)), ((24,), (40, 40), (96,)), ((2,), (2,), (2,), (3, 5))])
 def test_logits_for_every_shape(stages: tuple[tuple[int, ...], ...]) -> None:
     model = CNN(ModelConfig(stages=stages, classes=7)).eval()
     assert model(RAW).shape == (3, 7)
@@ -54,14 +54,21 @@ def test_an_empty_image_has_finite_logits() -> None:
         assert CNN(ModelConfig()).eval()(torch.full((1, 1, 28, 28), value, dtype=torch.uint8)).isfinite().all()
 
 
-def test_a_description_is_the_mean_of_each_stage_and_comes_with_the_same_logits() -> None:
-    model = CNN(ModelConfig(stages=((4, 8), (6,)))).eval()
+def test_a_description_is_the_mean_of_each_convolution_but_the_first_and_comes_with_the_same_logits() -> None:
+    model = CNN(ModelConfig(stages=((4, 8), (6, 5)))).eval()
     logits, description = model.describe(RAW)
     torch.testing.assert_close(logits, model(RAW))
-    first = model.stages[0](model.fold(model.normalize(RAW)))
-    expected = torch.cat([first.flatten(2).mean(dim=2), model.stages[1](first).flatten(2).mean(dim=2)], dim=1)
-    torch.testing.assert_close(description, expected)
-    assert description.shape == (3, 14)
+    outputs: list[torch.Tensor] = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.ReLU):
+            module.register_forward_hook(lambda _, __, output: outputs.append(output))
+    model(RAW)
+    assert [output.shape[1] for output in outputs] == [4, 8, 6, 5]
+    torch.testing.assert_close(description, torch.cat([output.flatten(2).mean(dim=2) for output in outputs[1:]], dim=1))
+
+
+def test_one_convolution_describes_by_itself() -> None:
+    assert CNN(ModelConfig(stages=((4,),))).eval().describe(RAW)[1].shape == (3, 4)
 
 
 def test_the_fold_is_a_strided_convolution_in_disguise() -> None:

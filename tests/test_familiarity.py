@@ -41,7 +41,7 @@ def test_distance_against_numpy() -> None:
 
 def test_limits_let_the_share_of_validation_pass(digits: Dataset) -> None:
     torch.manual_seed(0)
-    model = CNN(ModelConfig(stages=((8,), (8,))))
+    model = CNN(ModelConfig(stages=((8,), (8, 8))))
     train, val = split_off(digits.train, 0.3)
     familiarity = fit_familiarity(model, train, val, 1.0)
     logits, description = describe(model, val)
