@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -67,6 +68,12 @@ def test_folding_keeps_logits_and_leaves_no_norm(shared: bool) -> None:
     folded = fold(network)
     torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+
+
+def test_the_shipped_file_copies_no_pixels_and_has_no_norm_left() -> None:
+    operators = {node.op_type for node in onnx.load(PACKAGED).graph.node}
+    assert "Conv" in operators
+    assert not operators & {"Transpose", "SpaceToDepth", "BatchNormalization"}
 
 
 def test_other_answers_are_refused() -> None:
