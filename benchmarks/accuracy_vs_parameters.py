@@ -67,10 +67,9 @@ def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
             spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0
             error = 100 - statistics.mean(accuracy)
             axes.errorbar(parameters, error, spread, fmt="o", color=color, capsize=4)
-            offset = (7, 6) if color == BLUE else (7, -13)
-            axes.annotate(
-                name, (parameters, error), xytext=offset, textcoords="offset points", color=color, size="small"
-            )
+            offset, side = ((7, 6), "left") if color == BLUE else ((-7, -13), "right")
+            style = {"textcoords": "offset points", "ha": side, "color": color, "size": "small"}
+            axes.annotate(name, (parameters, error), xytext=offset, **style)
         axes.set(xscale="log", yscale="log", xlabel="parameters (log)", ylabel="test error (%, log)")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -110,7 +109,7 @@ def command(
             rows.append({"network": name, **row})
             write_rows(rows, path)
     (output / "accuracy_vs_parameters.md").write_text(table(rows), encoding="utf-8")
-    studies = [read_rows(output / f"{preset}_seeds.jsonl") for preset in PRESETS if preset != "default"]
+    studies = [read_rows(output / f"{preset}_seeds.jsonl") for preset in PRESETS]
     studies = [own for own in studies if own and own[0]["dataset"] == data.name]
     draw(rows, studies, output / "accuracy_vs_parameters.png")
     print(table(rows))
