@@ -67,9 +67,14 @@ def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
             spread = statistics.stdev(accuracy) if len(accuracy) > 1 else 0
             error = 100 - statistics.mean(accuracy)
             axes.errorbar(parameters, error, spread, fmt="o", color=color, capsize=4)
-            offset, side = ((7, 6), "left") if color == BLUE else ((-7, -13), "right")
-            style = {"textcoords": "offset points", "ha": side, "color": color, "size": "small"}
-            axes.annotate(name, (parameters, error), xytext=offset, **style)
+            offset, side = ((7, 6), "left") if color == BLUE else ((-7, -4), "right")
+            axes.annotate(
+                *(name, (parameters, error), offset),
+                textcoords="offset points",
+                ha=side,
+                color=color,
+                size="small",
+            )
         axes.set(xscale="log", yscale="log", xlabel="parameters (log)", ylabel="test error (%, log)")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
