@@ -69,11 +69,7 @@ def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
             axes.errorbar(parameters, error, spread, fmt="o", color=color, capsize=4)
             offset, side = ((7, 6), "left") if color == BLUE else ((-7, -4), "right")
             axes.annotate(
-                *(name, (parameters, error), offset),
-                textcoords="offset points",
-                ha=side,
-                color=color,
-                size="small",
+                name, (parameters, error), offset, textcoords="offset points", ha=side, color=color, size="small"
             )
         axes.set(xscale="log", yscale="log", xlabel="parameters (log)", ylabel="test error (%, log)")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

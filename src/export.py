@@ -57,9 +57,14 @@ class Exported(nn.Module):
         return logits, (logits / self.temperature).softmax(dim=1), self.familiarity.distance(description)
 
 
+def members(network: Network) -> list[CNN]:
+    """Return the networks that an average is of, or the one."""
+    return [part for part in network.modules() if isinstance(part, CNN)]
+
+
 def fold(network: Network) -> Network:
     """Fold every batch norm into the convolution before it, and rectify before pooling, which runtimes fuse."""
-    for member in (part for part in network.modules() if isinstance(part, CNN)):
+    for member in members(network):
         for number, stage in enumerate(member.stages):
             layers: list[nn.Module] = []
             assert isinstance(stage, nn.Sequential)
@@ -87,7 +92,7 @@ def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
 
 def unfold_pixels(network: Network) -> None:
     """Convolve pixels in strides of two, not squares of them folded into channels: the same sums without a copy."""
-    for member in (part for part in network.modules() if isinstance(part, CNN)):
+    for member in members(network):
         stage = member.stages[0]
         assert isinstance(stage, nn.Sequential)
         squares = stage[0]
