@@ -10,7 +10,28 @@ from torch.nn import functional as F
 from mnist_cnn.dice import Dice
 from mnist_cnn.errors import InputError
 
-STRENGTHS = 19  # random ones that `degrade` uses
+SPOIL = {
+    "thicker": (0, 1, 0.25),
+    "thinner": (0, 0.7, 0.2),
+    "blur": (0.3, 1, 0.4),
+    "line angle": (0, math.pi, 1),
+    "line x": (0.1, 0.9, 1),
+    "line y": (0.1, 0.9, 1),
+    "line": (0.2, 1, 0.25),
+    "line width": (0.8, 1.6, 1),
+    "blot x": (0, 1, 1),
+    "blot width": (1, 4, 0.2),
+    "blot y": (0, 1, 1),
+    "blot height": (1, 4, 1),
+    "blot": (0, 1, 0.5),
+    "light": (0.2, 0.8, 0.3),
+    "contrast lost": (0, 0.8, 0.5),
+    "noise": (0.02, 0.35, 0.4),
+    "dead pixels": (0, 0.08, 0.15),
+    "paper": (0, 1, 1),
+    "inverted": (0, 1, 1),
+}
+"""What spoils an image: the least and the largest strength, and the probability of being drawn at all (else 0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +102,27 @@ def random_affine(images: Tensor, config: AugmentConfig, dice: Dice) -> Tensor:
     slant = shear * config.shear
     move_x, move_y = 2 * config.shift * shift_x, 2 * config.shift * shift_y  # affine_grid's width is 2
     rows = [cos, slant * cos - sin, move_x, sin, slant * sin + cos, move_y]
-    theta = torch.stack(rows, dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    weights = torch.stack(rows, dim=1).view(-1, 2, 3)
+    height, width = images.shape[2:]
+    surfaces = plane(height, width, images.device)
     if config.elastic:
-        bend = F.interpolate(dice.uniform(2, 4, 4, low=-1), images.shape[2:], mode="bicubic", align_corners=True)
-        grid = grid + 2 * config.elastic * bend.permute(0, 2, 3, 1)
-    return F.grid_sample(images.float(), grid, align_corners=False)
+        weights = torch.cat([weights, 2 * config.elastic * dice.uniform(2, 16, low=-1)], dim=2)
+        surfaces = torch.cat([surfaces, hills(height, width, images.device)])
+    grid = (weights.flatten(0, 1) @ surfaces.flatten(1)).view(-1, 2, height, width)
+    return F.grid_sample(images.float(), grid.permute(0, 2, 3, 1), align_corners=False)
+
+
+def plane(height: int, width: int, device: torch.device) -> Tensor:
+    """Return x, y and 1 of every pixel, x and y from -1 to 1: float32 [3, height, width]."""
+    identity = torch.eye(2, 3, device=device).unsqueeze(0)
+    x, y = F.affine_grid(identity, [1, 1, height, width], align_corners=False).squeeze(0).unbind(dim=2)
+    return torch.stack([x, y, torch.ones_like(x)])
+
+
+def hills(height: int, width: int, device: torch.device) -> Tensor:
+    """Raise each point of a 4x4 grid to 1 by itself, bicubic in between: float32 [16, height, width]."""
+    points = torch.eye(16, device=device).view(16, 1, 4, 4)
+    return F.interpolate(points, (height, width), mode="bicubic", align_corners=True).squeeze(1)
 
 
 def degrade(images: Tensor, share: float, dice: Dice) -> Tensor:
@@ -108,34 +144,35 @@ def degrade(images: Tensor, share: float, dice: Dice) -> Tensor:
         return images
     ink, dice, device = images[spoilt] / 255, dice[spoilt], images.device
     height, width = ink.shape[2:]
-    numbers = iter(torch.unbind(dice.uniform(2 * STRENGTHS, 1, 1, 1), dim=1))
-
-    def draw(low: float, high: float, chance: float = 1.0) -> Tensor:
-        """Draw a strength for each image, 0 for those that chance spares: [count, 1, 1, 1]."""
-        strength, luck = low + (high - low) * next(numbers), next(numbers)
-        return strength * (luck < chance)
-
+    strength = strengths(dice)
     rows = torch.arange(height, device=device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=device).view(1, 1, 1, -1)
-    ink = torch.lerp(ink, thicken(ink), draw(0, 1, 0.25))
-    ink = torch.lerp(ink, -thicken(-ink), draw(0, 0.7, 0.2))
-    ink = torch.lerp(ink, blur(ink, dice), draw(0.3, 1, 0.4))
-    angle = draw(0, math.pi)
-    line = (angle.cos() * (columns - width * draw(0.1, 0.9)) + angle.sin() * (rows - height * draw(0.1, 0.9))).abs()
-    ink = torch.maximum(ink, draw(0.2, 1, 0.25) * (draw(0.8, 1.6) - line).clamp(0, 1))
-    blot = ((columns - width * draw(0, 1)).abs() < draw(1, 4, 0.2)) & ((rows - height * draw(0, 1)).abs() < draw(1, 4))
-    ink = torch.where(blot, draw(0, 1, 0.5), ink)
-    light = dice.uniform(1, 3, 3) * draw(0.2, 0.8, 0.3)
+    ink = torch.lerp(ink, thicken(ink), strength["thicker"])
+    ink = torch.lerp(ink, -thicken(-ink), strength["thinner"])
+    ink = torch.lerp(ink, blur(ink, dice), strength["blur"])
+    angle, x, y = strength["line angle"], columns - width * strength["line x"], rows - height * strength["line y"]
+    away = (angle.cos() * x + angle.sin() * y).abs()
+    ink = torch.maximum(ink, strength["line"] * (strength["line width"] - away).clamp(0, 1))
+    beside, below = columns - width * strength["blot x"], rows - height * strength["blot y"]
+    blot = (beside.abs() < strength["blot width"]) & (below.abs() < strength["blot height"])
+    ink = torch.where(blot, strength["blot"], ink)
+    light = dice.uniform(1, 3, 3) * strength["light"]
     ink = ink + F.interpolate(light, (height, width), mode="bilinear", align_corners=True)
-    contrast = 1 - draw(0, 0.8, 0.5)
     ink = ink / ink.amax(dim=(2, 3), keepdim=True).clamp(min=1)
-    ink = ink + draw(0.02, 0.35, 0.4) * dice.normal(1, height, width)
-    dead = dice.uniform(1, height, width)
-    rate = draw(0, 0.08, 0.15)
+    ink = ink + strength["noise"] * dice.normal(1, height, width)
+    dead, rate = dice.uniform(1, height, width), strength["dead pixels"]
     ink = torch.where(dead < rate, 0, torch.where(dead > 1 - rate, 1, ink)).clamp(0, 1)
-    ink = ink * contrast + (1 - contrast) * draw(0, 1)
-    ink = torch.where(draw(0, 1) < 0.5, ink, 1 - ink)
+    ink = torch.lerp(ink, strength["paper"], strength["contrast lost"])
+    ink = torch.where(strength["inverted"] < 0.5, ink, 1 - ink)
     return images.index_put((spoilt.nonzero().squeeze(1),), 255 * ink)
+
+
+def strengths(dice: Dice) -> dict[str, Tensor]:
+    """Draw the strength of everything in `SPOIL` for each image: [N, 1, 1, 1]."""
+    low, high, chance = torch.tensor(list(SPOIL.values()), device=dice.keys.device).T
+    share, luck = dice.uniform(len(SPOIL), 2).unbind(dim=2)
+    drawn = (low + (high - low) * share) * (luck < chance)
+    return dict(zip(SPOIL, drawn[:, :, None, None, None].unbind(dim=1), strict=True))
 
 
 def serif_ones(ones: Tensor, share: float, generator: torch.Generator) -> Tensor:
