@@ -65,5 +65,6 @@ def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
     wide = F.normalize(wide.flatten(), dim=0).view_as(wide)  # Frobenius norm 1
     for _ in range(iterations):
         gram = wide @ wide.mT
-        wide = 3.4445 * wide + (2.0315 * gram @ gram - 4.7750 * gram) @ wide
+        polynomial = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        wide = torch.addmm(wide, polynomial, wide, beta=3.4445)
     return wide.mT if tall else wide
