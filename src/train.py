@@ -114,7 +114,7 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) ->
         raise InputError(f"nothing to resume in {folder.checkpoints}; leave out --resume to start afresh")
     train, val = split_off(dataset.train, config.val_size)
     mean, std = pixel_statistics(train.images)
-    if dataset.classes == DIGITS:
+    if dataset.classes == DIGITS and config.augment.serif:
         train = with_serifs(train, config)
     torch.manual_seed(config.seed)
     if config.init_from:
