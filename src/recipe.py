@@ -121,10 +121,10 @@ PRESETS = {
         ),
     ),
     "tiny": Preset(
-        ModelConfig(stages=((24, 24), (24, 24), (24, 24)), shared=True, average=True),
+        ModelConfig(stages=((26, 26), (26, 26, 26), (26, 26, 26)), shared=True, average=True),
         TrainConfig(
             preset="tiny",
-            epochs=40,
+            epochs=50,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
