@@ -124,7 +124,7 @@ PRESETS = {
         ModelConfig(stages=((26, 26), (26, 26, 26), (26, 26, 26)), shared=True, average=True),
         TrainConfig(
             preset="tiny",
-            epochs=50,
+            epochs=100,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
