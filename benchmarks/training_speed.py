@@ -17,9 +17,10 @@ from tqdm import tqdm
 
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, load
+from mnist_cnn.device import Precision
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.plots import BLUE, ORANGE, saved
-from mnist_cnn.recipe import PRESETS
+from mnist_cnn.recipe import PRESETS, TrainConfig
 from mnist_cnn.study import Row, read_rows, surroundings, write_rows
 from mnist_cnn.train import fit
 
@@ -55,6 +56,7 @@ def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) ->
     before = resource.getrusage(resource.RUSAGE_SELF)
     result = compete(contestant, seed, dataset)
     after = resource.getrusage(resource.RUSAGE_SELF)
+    precision: Precision = "float32" if contestant in PEERS else "auto"
     return {
         "dataset": dataset.name,
         "recipe": {"contestant": contestant, "seed": seed, "images": images},
@@ -62,7 +64,7 @@ def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) ->
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "peak_mib": after.ru_maxrss / 1024,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        **surroundings(PRESETS["default"].train),
+        **surroundings(TrainConfig(precision=precision)),
     }
 
 
@@ -100,7 +102,8 @@ def table(rows: Sequence[Row]) -> str:
         )
     about = rows[0]
     versions = f"PyTorch {about['versions']['torch']}, Python {about['versions']['python']}"
-    lines += ["", f"{about['hardware']}, {platform.system()}, {versions}, {about['date']}."]
+    precision = f"ours in {about['precision']}, others in float32"
+    lines += ["", f"{about['hardware']}, {platform.system()}, {versions}, {precision}, {about['date']}."]
     return "\n".join(lines) + "\n"
 
 
