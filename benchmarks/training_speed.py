@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, load
-from mnist_cnn.device import Precision
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.plots import BLUE, ORANGE, saved
 from mnist_cnn.recipe import PRESETS, TrainConfig
@@ -27,6 +26,10 @@ from mnist_cnn.train import fit
 OURS = ("fast", "default")
 CONTESTANTS = (*OURS, *PEERS)
 WARM_UP = 512  # images
+COLUMNS = (
+    *("recipe", "n", "accuracy %", "seconds", "times fast", "seconds to 99 %", "CPU seconds", "peak MiB"),
+    *("parameters", "precision"),
+)
 
 
 def preset(dataset: Dataset, name: str, seed: int) -> Result:
@@ -56,7 +59,6 @@ def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) ->
     before = resource.getrusage(resource.RUSAGE_SELF)
     result = compete(contestant, seed, dataset)
     after = resource.getrusage(resource.RUSAGE_SELF)
-    precision: Precision = "float32" if contestant in PEERS else "auto"
     return {
         "dataset": dataset.name,
         "recipe": {"contestant": contestant, "seed": seed, "images": images},
@@ -64,7 +66,7 @@ def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) ->
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "peak_mib": after.ru_maxrss / 1024,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        **surroundings(TrainConfig(precision=precision)),
+        **surroundings(TrainConfig(precision="float32" if contestant in PEERS else "auto")),
     }
 
 
@@ -81,8 +83,8 @@ def table(rows: Sequence[Row]) -> str:
     """Lay out medians over rounds; ratios are to `fast` in the same round."""
     fast = {row["recipe"]["seed"]: row["seconds"] for row in rows if row["recipe"]["contestant"] == "fast"}
     lines = [
-        "| recipe | n | accuracy % | seconds | times fast | seconds to 99 % | CPU seconds | peak MiB | parameters |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
     ]
     for name in CONTESTANTS:
         own = [row for row in rows if row["recipe"]["contestant"] == name]
@@ -94,16 +96,16 @@ def table(rows: Sequence[Row]) -> str:
         ratios = [row["seconds"] / fast[row["recipe"]["seed"]] for row in own if row["recipe"]["seed"] in fast]
         to_99 = [row["seconds_to_99"] for row in own if row["seconds_to_99"] is not None]
         reached = f"{statistics.median(to_99):.1f} ({len(to_99)} of {len(own)})" if to_99 else "never"
+        network = f"{own[0]['parameters']} | {own[0]['precision']}" if own[0]["parameters"] else "- | -"
         lines.append(
             f"| {name} | {len(own)} | {statistics.mean(accuracy):.2f}{spread} | {statistics.median(seconds):.1f} "
             f"({min(seconds):.1f} to {max(seconds):.1f}) | {f'{statistics.median(ratios):.1f}' if ratios else '-'} | "
             f"{reached} | {statistics.median(row['cpu_seconds'] for row in own):.1f} | "
-            f"{statistics.median(row['peak_mib'] for row in own):.0f} | {own[0]['parameters'] or '-'} |"
+            f"{statistics.median(row['peak_mib'] for row in own):.0f} | {network} |"
         )
     about = rows[0]
     versions = f"PyTorch {about['versions']['torch']}, Python {about['versions']['python']}"
-    precision = f"ours in {about['precision']}, others in float32"
-    lines += ["", f"{about['hardware']}, {platform.system()}, {versions}, {precision}, {about['date']}."]
+    lines += ["", f"{about['hardware']}, {platform.system()}, {versions}, {about['date']}."]
     return "\n".join(lines) + "\n"
 
 

@@ -26,8 +26,9 @@ def headline(preset: str, command: str) -> str:
     """Say what a preset's command reaches, over seeds."""
     rows = read_rows(ROOT / "benchmarks" / f"{preset}_seeds.jsonl")
     accuracy = [100 * row["accuracy"] for row in rows]
-    timed = read_rows(ROOT / "benchmarks" / "training_speed.jsonl")
-    seconds = [row["seconds"] for row in timed if row["recipe"]["contestant"] == preset]
+    raced = read_rows(ROOT / "benchmarks" / "training_speed.jsonl")
+    timed = [row for row in raced if row["recipe"]["contestant"] == preset]
+    seconds = [row["seconds"] for row in timed]
     return (
         f"`{command}` reaches **{statistics.mean(accuracy):.2f} ± {statistics.stdev(accuracy):.2f} %** test "
         f"accuracy (mean ± standard deviation, n = {len(rows)} seeds, {min(accuracy):.2f} to {max(accuracy):.2f}) in "
@@ -42,18 +43,16 @@ def presets() -> str:
         "| preset | parameters | epochs | test accuracy % | seeds | seconds of training |",
         "|---|---|---|---|---|---|",
     ]
-    measured = []
     for name, preset in PRESETS.items():
         path = ROOT / "benchmarks" / f"{name}_seeds.jsonl"
         if rows := read_rows(path):
-            measured.append(rows[0]["hardware"])
             accuracy = [100 * row["accuracy"] for row in rows]
             seconds = [row["seconds"] for row in rows]
             lines.append(
                 f"| `{name}` | {rows[0]['parameters']:,} | {preset.train.epochs} | {statistics.mean(accuracy):.2f} ± "
                 f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
                 f"[{len(rows)}](benchmarks/{path.name}) | {statistics.median(seconds):.1f} "
-                f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} |"
+                f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {rows[0]['hardware']} |"
             )
     about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
     low, high = averaged.interval
@@ -67,7 +66,7 @@ def presets() -> str:
         "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; "
         "those under How it compares ran alone."
     )
-    return "\n".join([*lines, "", f"On {', '.join(sorted(set(measured)))}. {note}"])
+    return "\n".join([*lines, "", note])
 
 
 def table(about: dict[str, Any], report: Report) -> str:
