@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from drawing import on_page, photo, shape
-from mnist_cnn.checkpoint import SHIPPED, load_checkpoint
+from mnist_cnn.checkpoint import load_checkpoint
 from mnist_cnn.classifier import Candidate, Classifier, Prediction, surest
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
@@ -30,8 +30,8 @@ def as_png(image: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_probabilities_are_those_of_evaluate(classifier: Classifier, mnist: Dataset) -> None:
-    checkpoint = load_checkpoint(SHIPPED)
+def test_probabilities_are_those_of_evaluate(classifier: Classifier, mnist: Dataset, shipped: Path) -> None:
+    checkpoint = load_checkpoint(shipped)
     _, expected = evaluate(checkpoint.build_model(), mnist.test, mnist.classes, checkpoint.temperature)
     np.testing.assert_allclose(classifier.probabilities(mnist.test.images[:, 0].numpy()), expected, atol=1e-5)
     assert classifier.probabilities(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)

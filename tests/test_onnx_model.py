@@ -12,7 +12,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from conftest import ROOT, Program, assert_one_line_error, environment
-from mnist_cnn.checkpoint import SHIPPED
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
 from mnist_cnn.onnx_model import MOST_BYTES, PACKAGED, OnnxModel, load_onnx, parse, sealed
@@ -26,9 +25,9 @@ def packaged() -> OnnxModel:
     return load_onnx(PACKAGED)
 
 
-def test_the_packaged_file_is_the_shipped_checkpoint(packaged: OnnxModel, mnist: Dataset) -> None:
+def test_the_packaged_file_is_the_shipped_checkpoint(packaged: OnnxModel, mnist: Dataset, shipped: Path) -> None:
     images = mnist.test.images[:, 0].numpy()
-    (probabilities, distance), (expected, places) = packaged.look(images), load_torch(SHIPPED).look(images)
+    (probabilities, distance), (expected, places) = packaged.look(images), load_torch(shipped).look(images)
     assert np.array_equal(probabilities.argmax(axis=1), expected.argmax(axis=1))
     assert np.abs(probabilities - expected).max() <= 1e-4
     np.testing.assert_allclose(distance, places, rtol=1e-3)
@@ -36,8 +35,8 @@ def test_the_packaged_file_is_the_shipped_checkpoint(packaged: OnnxModel, mnist:
     assert float(packaged.about["accuracy"]) == accuracy
 
 
-def test_its_metadata_name_the_checkpoint(packaged: OnnxModel) -> None:
-    assert packaged.about["checkpoint_sha256"] == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+def test_its_metadata_name_the_checkpoint(packaged: OnnxModel, shipped: Path) -> None:
+    assert packaged.about["checkpoint_sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     assert packaged.classes == tuple("0123456789")
     assert (packaged.about["dataset"], packaged.about["name"]) == ("mnist", "mnist_cnn_final")
     assert PACKAGED.stat().st_size < 2**20

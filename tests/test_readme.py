@@ -56,6 +56,7 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("shipped")
 def test_pages_say_what_was_measured() -> None:
     for path, text in readme.filled_pages().items():
         assert path.read_text(encoding="utf-8") == text, "run `make readme`"
