@@ -118,7 +118,7 @@ def real_digits() -> Path:
 @pytest.fixture(scope="session")
 def shipped() -> Path:
     """Name the model of the repository; skip where a training has replaced it, but never in CI."""
-    changes = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", str(SHIPPED.parent)]
+    changes = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", str(SHIPPED)]
     if subprocess.run(changes, capture_output=True).returncode == 1 and "CI" not in os.environ:
         pytest.skip("saved_models/ holds a model that was trained here; `git checkout saved_models images` undoes that")
     return SHIPPED
