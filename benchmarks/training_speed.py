@@ -119,8 +119,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 seconds, accuracy = [row["seconds"] for row in own], [100 * row["accuracy"] for row in own]
                 color = ORANGE if name in OURS else BLUE
                 axes.plot(seconds, accuracy, "o", color=color, markersize=5, alpha=0.7)
-                middle = (statistics.median(seconds), max(accuracy))
-                axes.annotate(name, middle, xytext=(0, 5), textcoords="offset points", ha="center", color=color)
+                best = max(zip(accuracy, seconds, strict=True))[::-1]
+                axes.annotate(name, best, xytext=(0, 5), textcoords="offset points", ha="center", color=color)
         axes.set(xscale="log", xlabel="seconds from raw images to test accuracy (log)", ylabel="test accuracy (%)")
         axes.margins(x=0.12, y=0.15)
         axes.set_title(f"Ours (orange) and others (blue), a dot a run\n{rows[0]['dataset']}, {rows[0]['hardware']}")

@@ -73,7 +73,8 @@ def surroundings(config: TrainConfig) -> Row:
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
     else:
-        hardware = f"{torch.get_num_threads()} cores of {torch.cpu.get_capabilities().get('cpu_name', device.type)}"
+        cores = "1 core" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} cores"
+        hardware = f"{cores} of {torch.cpu.get_capabilities().get('cpu_name', device.type)}"
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False)
     return {
