@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mnist_cnn.errors import InputError
 
@@ -17,6 +18,8 @@ class ModelConfig:
     """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
     shared: bool = False
     """Whether all convolutions between the same two widths are one, each followed by a batch norm of its own."""
+    looped: bool = False
+    """Whether convolutions begin at 28x28, and all that keep a width are one, depthwise separable, each a `Step`."""
     average: bool = False
     """Whether the classifier sees the mean of each channel, instead of each position."""
     classes: int = 10
@@ -67,11 +70,50 @@ class Normalize(nn.Module):
         return (torch.where(dark_on_light, 1 - ink, ink) - self.mean) / self.std
 
 
+class Separable(nn.Module):
+    """A 3x3 convolution of each channel, then a 1x1 convolution across them (Chollet 2017, arXiv 1610.02357, page 1).
+
+    It has `width` * (9 + `width`) filter weights instead of `width`**2 * 9, and the scale and shift of a batch norm.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Build the layers, with random weights from torch's global generator."""
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, kernel_size=3, padding=1, groups=width, bias=False)
+        self.pointwise = nn.Conv2d(width, width, kernel_size=1, bias=False)
+        self.scale = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+
+class Step(nn.Module):
+    """A convolution that others share, normalised with this step's own statistics, and added to what it saw.
+
+    The sum is that of residual networks (He et al. 2016, arXiv 1512.03385, section 3.1).
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, convolution: Separable) -> None:
+        """Take the convolution, whose weights count once however many steps take it."""
+        super().__init__()
+        self.convolution = convolution
+        self.register_buffer("mean", torch.zeros_like(convolution.shift))
+        self.register_buffer("var", torch.ones_like(convolution.scale))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [N, C, H, W] to others of the same shape."""
+        convolution = self.convolution
+        change = convolution.pointwise(convolution.depthwise(features))
+        change = F.batch_norm(change, self.mean, self.var, convolution.scale, convolution.shift, self.training)
+        return F.relu(features + change)
+
+
 class CNN(nn.Module):
     """A plain convolutional network for 28x28 grey images.
 
-    The first layer folds each 2x2 square of pixels into four channels: nothing is lost, and the
-    convolutions work on 14x14 positions instead of 28x28, a quarter of the operations.
+    Unless it is looped, the first layer folds each 2x2 square of pixels into four channels: nothing is lost,
+    and the convolutions work on 14x14 positions instead of 28x28, a quarter of the operations.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -79,18 +121,23 @@ class CNN(nn.Module):
         super().__init__()
         self.config = config
         self.normalize = Normalize(config.mean, config.std)
-        self.fold: nn.Module = nn.PixelUnshuffle(2)
+        self.fold: nn.Module = nn.Identity() if config.looped else nn.PixelUnshuffle(2)
         self.stages = nn.Sequential()
-        channels, side = 4, 14
+        channels, side = (1, 28) if config.looped else (4, 14)
         convolutions: dict[tuple[int, int], nn.Conv2d] = {}
+        loops: dict[int, Separable] = {}
         for number, stage in enumerate(config.stages, start=1):
             layers: list[nn.Module] = []
             for place, width in enumerate(stage, start=1):
-                convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
-                if config.shared:
-                    convolution = convolutions.setdefault((channels, width), convolution)
                 halve = place == len(stage) and number < len(config.stages)
-                layers += block(convolution, halve)
+                if config.looped and channels == width:
+                    loop = loops.setdefault(width, Separable(width))
+                    layers += [Step(loop), *([nn.MaxPool2d(2)] if halve else [])]
+                else:
+                    convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
+                    if config.shared:
+                        convolution = convolutions.setdefault((channels, width), convolution)
+                    layers += block(convolution, halve)
                 channels, side = width, side // 2 if halve else side
             self.stages.append(nn.Sequential(*layers))
         self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
@@ -128,7 +175,7 @@ class CNN(nn.Module):
         """
         features, means = self.fold(self.normalize(images)), []
         for layer in (layer for stage in self.stages for layer in stage):  # type: ignore[attr-defined]
-            if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, nn.Conv2d | Step):
                 means.append(features.mean(dim=(2, 3)))
             features = layer(features)
         means.append(features.mean(dim=(2, 3)))

@@ -93,6 +93,8 @@ def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
 def unfold_pixels(network: Network) -> None:
     """Convolve pixels in strides of two, not squares of them folded into channels: the same sums without a copy."""
     for member in members(network):
+        if member.config.looped:
+            continue
         stage = member.stages[0]
         assert isinstance(stage, nn.Sequential)
         squares = stage[0]

@@ -22,7 +22,7 @@ ELSEWHERE = {
 class TrainConfig:
     """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
 
-    preset: Literal["default", "fast", "tiny", "best", "fine-tune"] = "default"
+    preset: Literal["default", "fast", "tiny", "micro", "best", "fine-tune"] = "default"
     """Recipe to start from; the other flags change it."""
     dataset: str = "auto"
     """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; auto
@@ -128,6 +128,16 @@ PRESETS = {
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
+        ),
+    ),
+    "micro": Preset(
+        ModelConfig(stages=((19,), (19,) * 3, (19,) * 4, (19,) * 4), looped=True, average=True),
+        TrainConfig(
+            preset="micro",
+            epochs=100,
+            filter_learning_rate=0.05,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=3, shift=0.03, scale=0.03, shear=0.04, elastic=0, serif=0, degrade=0),
         ),
     ),
     "fine-tune": Preset(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.cnn_model import CNN, ModelConfig, Step
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
 
@@ -104,6 +104,43 @@ def test_shared_convolutions_are_one_tensor_and_survive_a_checkpoint() -> None:
     loaded.load_state_dict(shared.state_dict(), assign=True)
     assert loaded.parameter_count() == shared.parameter_count()
     assert torch.equal(loaded.eval()(RAW), shared.eval()(RAW))
+
+
+LOOPED = ModelConfig(stages=((6,), (6, 6), (6, 6, 8)), looped=True)
+
+
+def test_a_loop_counts_once_and_survives_a_checkpoint() -> None:
+    model = CNN(LOOPED)
+    first, step, last, classifier = 9 * 6 + 12, 9 * 6 + 6 * 6 + 12, 6 * 8 * 9 + 16, 8 * 7 * 7 * 10 + 10
+    assert model.parameter_count() == first + step + last + classifier
+    for _ in range(2):
+        model(RAW)  # batch statistics
+    with torch.device("meta"):
+        loaded = CNN(LOOPED)
+    loaded.load_state_dict(model.state_dict(), assign=True)
+    assert loaded.parameter_count() == model.parameter_count()
+    assert torch.equal(loaded.eval()(RAW), model.eval()(RAW))
+
+
+def test_steps_share_weights_but_not_statistics_and_add_to_what_they_saw() -> None:
+    model = CNN(LOOPED)
+    model(RAW)
+    steps = [layer for layer in model.modules() if isinstance(layer, Step)]
+    assert len(steps) == 4
+    assert len({id(step.convolution) for step in steps}) == 1
+    assert not torch.equal(steps[0].mean, steps[1].mean)
+    seen = torch.rand(2, 6, 7, 7)
+    dense = steps[1].convolution.pointwise.weight * steps[1].convolution.depthwise.weight.transpose(0, 1)
+    change = F.conv2d(seen, dense, padding=1) - steps[1].mean[:, None, None]
+    change = change / (steps[1].var[:, None, None] + 1e-5).sqrt()
+    torch.testing.assert_close(steps[1].eval()(seen), (seen + change).relu())
+
+
+def test_a_loop_is_described_step_by_step() -> None:
+    model = CNN(LOOPED).eval()
+    logits, description = model.describe(RAW)
+    torch.testing.assert_close(logits, model(RAW))
+    assert description.shape == (3, 6 + 6 + 6 + 6 + 8)
 
 
 def test_the_classifier_can_see_means() -> None:

@@ -47,6 +47,7 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
     [
         ModelConfig(stages=((4, 8), (8, 8), (16,)), shared=True, average=True),
         ModelConfig(stages=((4,), (8,)), members=2),
+        ModelConfig(stages=((6,), (6, 6), (6, 6), (8,)), looped=True, average=True),
     ],
 )
 def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: Dataset, tmp_path: Path) -> None:
