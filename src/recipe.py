@@ -134,7 +134,7 @@ PRESETS = {
         ModelConfig(stages=((19,), (19,) * 3, (19,) * 4, (19,) * 4), looped=True, average=True),
         TrainConfig(
             preset="micro",
-            epochs=100,
+            epochs=80,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=3, shift=0.03, scale=0.03, shear=0.04, elastic=0, serif=0, degrade=0),
