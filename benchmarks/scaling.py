@@ -43,7 +43,7 @@ def points(images: int) -> list[Point]:
     """List what is measured: each axis alone, the others at the values of `default`; and every preset."""
     batch, threads = PRESETS["default"].train.batch_size, torch.get_num_threads()
     sizes = [int(images * share) for share in (1 / 8, 1 / 4, 1 / 2, 1, 2, 4)]
-    presets = [(name, PRESETS[name].train.batch_size) for name in ("fast", "tiny", "default", "best")]
+    presets = [(name, PRESETS[name].train.batch_size) for name in ("fast", "micro", "tiny", "default", "best")]
     return [
         *[Point("images", size, size, batch, threads) for size in sizes],
         *[Point("batch size", size, images, size, threads) for size in (32, 64, 128, 256, 512, 1024)],
