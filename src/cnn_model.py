@@ -124,20 +124,16 @@ class CNN(nn.Module):
         self.fold: nn.Module = nn.Identity() if config.looped else nn.PixelUnshuffle(2)
         self.stages = nn.Sequential()
         channels, side = (1, 28) if config.looped else (4, 14)
-        convolutions: dict[tuple[int, int], nn.Conv2d] = {}
-        loops: dict[int, Separable] = {}
+        convolutions: dict[tuple[int, int], nn.Conv2d | Separable] = {}
         for number, stage in enumerate(config.stages, start=1):
             layers: list[nn.Module] = []
             for place, width in enumerate(stage, start=1):
+                step = config.looped and channels == width
+                convolution = Separable(width) if step else nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                if config.shared or step:
+                    convolution = convolutions.setdefault((channels, width), convolution)
                 halve = place == len(stage) and number < len(config.stages)
-                if config.looped and channels == width:
-                    loop = loops.setdefault(width, Separable(width))
-                    layers += [Step(loop), *([nn.MaxPool2d(2)] if halve else [])]
-                else:
-                    convolution = nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
-                    if config.shared:
-                        convolution = convolutions.setdefault((channels, width), convolution)
-                    layers += block(convolution, halve)
+                layers += block(convolution, halve)
                 channels, side = width, side // 2 if halve else side
             self.stages.append(nn.Sequential(*layers))
         self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
@@ -213,10 +209,13 @@ def build(config: ModelConfig) -> Network:
     return CNN(config) if config.members == 1 else Average(config)
 
 
-def block(convolution: nn.Conv2d, halve: bool) -> list[nn.Module]:
-    """Convolve, halve the resolution if asked, normalise over the batch, rectify.
+def block(convolution: nn.Conv2d | Separable, halve: bool) -> list[nn.Module]:
+    """Convolve, halve the resolution if asked, normalise over the batch, rectify; a step halves what it has rectified.
 
     Pooling comes first because batch norm and ReLU then have a quarter of the positions to work on.
     Batch norm brings its own bias, so the convolution has none.
     """
-    return [convolution, *([nn.MaxPool2d(2)] if halve else []), nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
+    pool = [nn.MaxPool2d(2)] if halve else []
+    if isinstance(convolution, Separable):
+        return [Step(convolution), *pool]
+    return [convolution, *pool, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]

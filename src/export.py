@@ -63,7 +63,10 @@ def members(network: Network) -> list[CNN]:
 
 
 def fold(network: Network) -> Network:
-    """Fold every batch norm into the convolution before it, and rectify before pooling, which runtimes fuse."""
+    """Fold every batch norm into the convolution before it, and rectify before pooling, which runtimes fuse.
+
+    A `Step` keeps its norm: its convolution serves other steps with statistics of their own.
+    """
     for member in members(network):
         for number, stage in enumerate(member.stages):
             layers: list[nn.Module] = []
@@ -91,7 +94,10 @@ def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
 
 
 def unfold_pixels(network: Network) -> None:
-    """Convolve pixels in strides of two, not squares of them folded into channels: the same sums without a copy."""
+    """Convolve pixels in strides of two, not squares of them folded into channels: the same sums without a copy.
+
+    A looped network folds none.
+    """
     for member in members(network):
         if member.config.looped:
             continue
