@@ -9,20 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
+from mnist_cnn.candidates import Candidate, Choice, prepare_all
 from mnist_cnn.errors import InputError
-from mnist_cnn.ink import Box, Ink, bounding_box, find_ink
+from mnist_cnn.ink import Box
 from mnist_cnn.onnx_model import PACKAGED, Floats, load_onnx
-from mnist_cnn.picture import Picture, Pixels, read_picture
-from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
-from mnist_cnn.segment import Piece, Span, find_digits, spans
+from mnist_cnn.picture import Pixels
+from mnist_cnn.preprocess import SIDE
+from mnist_cnn.segment import Span
 
 CHUNK = 128  # pictures read before the first of them is answered
 PART = 16  # of them, to a thread
-TURN = 8  # degrees
-BLANK = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image with nothing on it
 
 
 class Model(Protocol):
@@ -37,16 +35,6 @@ class Model(Protocol):
     @property
     def about(self) -> dict[str, str]: ...  # noqa: D102
     def look(self, images: Pixels) -> tuple[Floats, Floats]: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What may be one digit: the 28x28 images to show to the network, none on a blank page, and where it is."""
-
-    images: tuple[Pixels, ...]
-    box: Box | None
-    line: int = 0
-    span: Span = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -75,78 +63,6 @@ class Prediction:
         return float(self.probabilities.max(initial=0))
 
 
-Choice = tuple[Candidate, ...]
-"""What may be the digits in a piece of ink; those whose spans join from first to last are to be chosen."""
-
-
-Prepared = list[Choice] | InputError
-"""What a picture holds, or what is wrong with it."""
-
-
-def prepare_all(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Prepared]:
-    """Read and prepare some pictures, each with its name; what is wrong with one does not stop the others."""
-    read = [attempt(*picture) for picture in pictures]
-    small = [one.grey for one in read if isinstance(one, Picture) and one.grey.shape == (SIDE, SIDE)]
-    styled = iter(is_mnist_style(np.stack(small)) if small else ())
-    return [
-        one if isinstance(one, InputError) else prepare(one, several, one.grey.shape == (SIDE, SIDE) and next(styled))
-        for one in read
-    ]
-
-
-def attempt(source: object, name: str) -> Picture | InputError:
-    """Read a picture, or return what is wrong with it."""
-    try:
-        return read_picture(source, name)
-    except InputError as error:
-        return error
-
-
-def prepare(picture: Picture, several: bool, mnist_style: bool) -> list[Choice]:
-    """Prepare a picture's digit, or all of its digits in reading order."""
-    if picture.grey.shape == (SIDE, SIDE) and not several:
-        return [(small_candidate(picture.grey, mnist_style),)]
-    ink = find_ink(picture.grey)
-    if several:
-        return [
-            tuple(candidate(part, ink, picture, number, span) for part, span in spans(piece))
-            for number, line in enumerate(find_digits(ink.mask))
-            for piece in line
-        ]
-    box = bounding_box(ink.mask)
-    return [(candidate(Piece(box, ink.mask), ink, picture) if box else Candidate((), None),)]
-
-
-def candidate(piece: Piece, ink: Ink, picture: Picture, line: int = 0, span: Span = (0, 1)) -> Candidate:
-    """Prepare a piece of ink."""
-    image = to_mnist(piece.mask)
-    return Candidate(views(image), in_picture(piece.box, ink, picture), line, span)
-
-
-def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
-    """Prepare a 28x28 image: as it is if it is in MNIST's style, else cleaned; both if it has greys."""
-    whole = (0, 0, SIDE, SIDE)
-    if np.ptp(image) < BLANK:
-        return Candidate((), None)
-    if mnist_style:
-        return Candidate((image,), whole)
-    ink = find_ink(image)
-    box = bounding_box(ink.mask)
-    if box is None:
-        return Candidate((image,), whole)
-    cleaned = views(to_mnist(ink.mask))
-    black_and_white = np.isin(image, (image.min(), image.max())).all()
-    return Candidate(cleaned if black_and_white else cleaned + views(image), in_picture(box, ink, Picture(image)))
-
-
-def views(image: Pixels) -> tuple[Pixels, ...]:
-    """Show a 28x28 image as it is and turned a little either way: writers lean, and MNIST's lean otherwise."""
-    middle = ((SIDE - 1) / 2, (SIDE - 1) / 2)
-    turns = (cv2.getRotationMatrix2D(middle, degrees, 1) for degrees in (-TURN, TURN))
-    turned = (cv2.warpAffine(image, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE) for turn in turns)
-    return image, *(np.asarray(one, dtype=np.uint8) for one in turned)
-
-
 def surest(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
     """Choose the predictions whose spans join from first edge to last and whose product of sureties is largest."""
     best: dict[int, tuple[float, list[Prediction]]] = {0: (0.0, [])}
@@ -158,13 +74,6 @@ def surest(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
         if last not in best or before + math.log(surety) > best[last][0]:
             best[last] = before + math.log(surety), [*path, prediction]
     return best[max(best)][1]
-
-
-def in_picture(box: Box, ink: Ink, picture: Picture) -> Box:
-    """Turn a box in the ink's pixels into one in the picture's own."""
-    factor = picture.scale / ink.zoom
-    left, top, width, height = (round(side * factor) for side in box)
-    return left, top, max(width, 1), max(height, 1)
 
 
 class Classifier:
