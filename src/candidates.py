@@ -30,42 +30,58 @@ Choice = tuple[Candidate, ...]
 """What may be the digits in a piece of ink; those whose spans join from first to last are to be chosen."""
 
 
-Prepared = list[Choice] | InputError
-"""What a picture holds, or what is wrong with it."""
+@dataclass(frozen=True)
+class Prepared:
+    """What may be the digits of a picture, in reading order."""
+
+    choices: tuple[Choice, ...]
 
 
-def prepare_all(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Prepared]:
-    """Read and prepare some pictures, each with its name; what is wrong with one does not stop the others."""
+Outcome = Prepared | InputError
+"""What a picture became, or what is wrong with it."""
+
+
+def prepare_all(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Outcome]:
+    """Read and prepare some pictures, each with its name; what is wrong with one does not stop the others.
+
+    Args:
+        pictures: each as `read_picture` takes it, or what it became before.
+        several: whether to find all digits of each picture instead of one.
+    """
     read = [attempt(*picture) for picture in pictures]
     small = [one.grey for one in read if isinstance(one, Picture) and one.grey.shape == (SIDE, SIDE)]
     styled = iter(is_mnist_style(np.stack(small)) if small else ())
     return [
-        one if isinstance(one, InputError) else prepare(one, several, one.grey.shape == (SIDE, SIDE) and next(styled))
+        Prepared(prepare(one, several, one.grey.shape == (SIDE, SIDE) and next(styled)))
+        if isinstance(one, Picture)
+        else one
         for one in read
     ]
 
 
-def attempt(source: object, name: str) -> Picture | InputError:
-    """Read a picture, or return what is wrong with it."""
+def attempt(source: object, name: str) -> Picture | Outcome:
+    """Read a picture, or return what is wrong with it; what has been prepared stays as it is."""
+    if isinstance(source, Prepared | InputError):
+        return source
     try:
         return read_picture(source, name)
     except InputError as error:
-        return error
+        return type(error)(*error.args)  # without its traceback, which keeps the pixels in memory
 
 
-def prepare(picture: Picture, several: bool, mnist_style: bool) -> list[Choice]:
+def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice, ...]:
     """Prepare a picture's digit, or all of its digits in reading order."""
     if picture.grey.shape == (SIDE, SIDE) and not several:
-        return [(small_candidate(picture.grey, mnist_style),)]
+        return ((small_candidate(picture.grey, mnist_style),),)
     ink = find_ink(picture.grey)
     if several:
-        return [
+        return tuple(
             tuple(candidate(part, ink, picture, number, span) for part, span in spans(piece))
             for number, line in enumerate(find_digits(ink.mask))
             for piece in line
-        ]
+        )
     box = bounding_box(ink.mask)
-    return [(candidate(Piece(box, ink.mask), ink, picture) if box else Candidate((), None),)]
+    return ((candidate(Piece(box, ink.mask), ink, picture) if box else Candidate((), None),),)
 
 
 def candidate(piece: Piece, ink: Ink, picture: Picture, line: int = 0, span: Span = (0, 1)) -> Candidate:

@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mnist_cnn.candidates import Candidate, Choice, prepare_all
+from mnist_cnn.candidates import Candidate, Choice, Outcome, Prepared, prepare_all
 from mnist_cnn.errors import InputError
 from mnist_cnn.ink import Box
 from mnist_cnn.onnx_model import PACKAGED, Floats, load_onnx
@@ -21,6 +21,8 @@ from mnist_cnn.segment import Span
 
 CHUNK = 128  # pictures read before the first of them is answered
 PART = 16  # of them, to a thread
+
+Preparation = Callable[[Sequence[tuple[object, str]], bool], list[Outcome]]
 
 
 class Model(Protocol):
@@ -143,22 +145,24 @@ class Classifier:
             yield found
 
     def read(
-        self, pictures: Iterable[tuple[object, str]], several: bool = False
+        self, pictures: Iterable[tuple[object, str]], several: bool = False, prepare: Preparation = prepare_all
     ) -> Iterator[list[Prediction] | InputError]:
         """Yield, in order and as soon as they are there, the answers to each picture or what is wrong with it.
 
         Args:
-            pictures: each as `read_picture` takes it, with its name.
+            pictures: each as `prepare_all` takes it, with its name.
             several: whether to read all digits of each picture instead of one.
+            prepare: called from several threads: `prepare_all`, or a `Sandbox`'s.
         """
         waiting = iter(pictures)
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             while chunk := list(itertools.islice(waiting, CHUNK)):
                 parts = [chunk[start : start + PART] for start in range(0, len(chunk), PART)]
-                prepared = [one for part in threads.map(prepare_all, parts, itertools.repeat(several)) for one in part]
-                answers = iter(self.answer([choice for one in prepared if isinstance(one, list) for choice in one]))
-                for one in prepared:
-                    yield one if isinstance(one, InputError) else [answer for _ in one for answer in next(answers)]
+                outcomes = [one for part in threads.map(prepare, parts, itertools.repeat(several)) for one in part]
+                found = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
+                answers = iter(self.answer([choice for choices in found for choice in choices]))
+                for one, choices in zip(outcomes, found, strict=True):
+                    yield one if isinstance(one, InputError) else [digit for _ in choices for digit in next(answers)]
 
     def answer(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
         """Classify what has been prepared, and keep of each choice the digits that are surest together."""

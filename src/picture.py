@@ -75,9 +75,11 @@ def decode(file: Any, name: str) -> Picture:
         warnings.simplefilter("ignore")  # of Pillow, about tags of no interest here
         try:
             with Image.open(file, formats=FORMATS) as image:
-                return from_pil(image, name)
+                return from_pil(image, name, in_place=True)
         except InputError:
             raise
+        except MemoryError:
+            raise TooLargeError(f"{name}: not enough memory to decode it; scale it down first") from None
         except Image.DecompressionBombError:
             raise TooLargeError(f"{name}: more than {MOST_PIXELS:,} pixels; scale it down first") from None
         except Exception as error:  # damaged files can fail in any way
@@ -85,8 +87,13 @@ def decode(file: Any, name: str) -> Picture:
             raise InputError(f"{name}: damaged or not a picture ({type(error).__name__}); give {kinds}") from None
 
 
-def from_pil(image: Image.Image, name: str) -> Picture:
+def from_pil(image: Image.Image, name: str, in_place: bool = False) -> Picture:
     """Turn the first frame upright, over a ground that its ink stands out from, and shrink it.
+
+    Args:
+        image: the picture.
+        name: what to call it in errors.
+        in_place: whether it may be changed, which saves a copy.
 
     Raises:
         InputError: it has no pixels or more than 64 million.
@@ -98,12 +105,15 @@ def from_pil(image: Image.Image, name: str) -> Picture:
         scale = -(-max(width, height) // LONGEST_SIDE)
         image.draft(None, (-(-width // scale), -(-height // scale)))  # decodes fewer pixels of a large photo
     before = max(image.size)
-    image = ImageOps.exif_transpose(image)
+    if in_place:
+        ImageOps.exif_transpose(image, in_place=True)
+    else:
+        image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         picture = shrink(from_array(np.asarray(image), name))
     else:
-        transparent = image.has_transparency_data
-        picture = shrink(np.asarray(image.convert("RGBA" if transparent else "L" if image.mode in "1L" else "RGB")))
+        mode = "RGBA" if image.has_transparency_data else "L" if image.mode in "1L" else "RGB"
+        picture = shrink(np.asarray(image if image.mode == mode else image.convert(mode)))
     return Picture(picture.grey, picture.scale * round(max(width, height) / before))
 
 

@@ -19,6 +19,7 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.picture import MOST_BYTES, SUFFIXES
+from mnist_cnn.sandbox import Sandbox
 from mnist_cnn.steps import draw_boxes, draw_steps
 
 STDIN = "-"
@@ -149,20 +150,24 @@ def command(
     failed = False
     quiet = len(files) < MANY or not sys.stderr.isatty()
     sources = [sys.stdin.buffer.read(MOST_BYTES + 1) if file == STDIN else Path(file) for file in files]
-    found = classifier.read(zip(sources, ("standard input" if f == STDIN else f for f in files), strict=True), several)
-    bar = tqdm(zip(files, sources, found, strict=True), total=len(files), unit=" files", disable=quiet)
-    for number, (file, source, answers) in enumerate(bar):
-        if isinstance(answers, InputError):
-            tqdm.write(f"error: {answers}", file=sys.stderr)
-            failed = True
-            continue
-        reading = Reading(file, answers, classifier.classes, several)
-        tqdm.write(write(reading), file=sys.stdout)
-        name = f"{number:04d}_{'stdin' if file == STDIN else Path(file).stem}.png"
-        if show_steps:
-            draw_steps(source, [answer.image for answer in reading.found], reading.names, show_steps / name)
-        if annotate:
-            draw_boxes(source, [answer.box for answer in reading.found if answer.box], reading.names, annotate / name)
+    named = zip(sources, ("standard input" if file == STDIN else file for file in files), strict=True)
+    with Sandbox() as sandbox:
+        found = classifier.read(named, several, sandbox.prepare_all)
+        bar = tqdm(zip(files, sources, found, strict=True), total=len(files), unit=" files", disable=quiet)
+        for number, (file, source, answers) in enumerate(bar):
+            if isinstance(answers, InputError):
+                tqdm.write(f"error: {answers}", file=sys.stderr)
+                failed = True
+                continue
+            reading = Reading(file, answers, classifier.classes, several)
+            tqdm.write(write(reading), file=sys.stdout)
+            name = f"{number:04d}_{'stdin' if file == STDIN else Path(file).stem}.png"
+            if show_steps:
+                draw_steps(source, [answer.image for answer in reading.found], reading.names, show_steps / name)
+            if annotate:
+                draw_boxes(
+                    source, [answer.box for answer in reading.found if answer.box], reading.names, annotate / name
+                )
     if failed:
         sys.exit(2)
 

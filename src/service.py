@@ -11,12 +11,15 @@ from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from pydantic import BaseModel
 
-from mnist_cnn.batching import Batcher, BusyError
+from mnist_cnn.batching import WAITING, Batcher, BusyError
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.errors import InputError
 from mnist_cnn.picture import TooLargeError
 from mnist_cnn.predict import Reading, as_dict
+from mnist_cnn.sandbox import Sandbox, TooCostlyError, outcome
 from mnist_cnn.upload import RefusedError, read_pictures
+
+PATIENCE = 30.0  # seconds that the files of a request may wait for the sandbox
 
 
 class Model(BaseModel):
@@ -90,19 +93,23 @@ class Service:
         """Remember what to load and how many bytes a body may have."""
         self.checkpoint, self.most, self.metrics = checkpoint, most, Metrics()
         self.batcher: Batcher | None = None
+        self.sandbox = Sandbox()
+        self.preparing = 0
         self.card: Card | None = None
 
     @contextlib.asynccontextmanager
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         """Load the model while requests are accepted already, then answer them until the end."""
-        work = asyncio.create_task(self.work())
-        yield
-        work.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await work
+        with self.sandbox:
+            work = asyncio.create_task(self.work())
+            yield
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
 
     async def work(self) -> None:
         """Load the model in a thread and answer."""
+        await asyncio.to_thread(self.sandbox.start)
         classifier = await asyncio.to_thread(Classifier.load, self.checkpoint)
         about = classifier.model.about
         self.card = Card(
@@ -140,11 +147,13 @@ class Service:
         batcher, card = self.ready()
         pictures = await read_pictures(request, self.most)
         try:
-            answers = await batcher.ask(pictures, several)
+            answers = await batcher.ask(await self.prepare(pictures, several), several)
         except BusyError:
             raise RefusedError(503, "busy", "too many pictures are waiting; try again later") from None
         results = []
         for (_, name), answer in zip(pictures, answers, strict=True):
+            if isinstance(answer, TooCostlyError):
+                raise RefusedError(413, "too_costly", str(answer))
             if isinstance(answer, TooLargeError):
                 raise RefusedError(413, "too_many_pixels", str(answer))
             if isinstance(answer, InputError):
@@ -160,3 +169,26 @@ class Service:
             "milliseconds": round(1000 * (time.perf_counter() - start), 3),
         }
         return results[0] | about if len(results) == 1 else {"results": results} | about
+
+    async def prepare(self, pictures: list[tuple[object, str]], several: bool) -> list[tuple[object, str]]:
+        """Prepare files in the sandbox, where they hold nobody up; arrays are left to the batcher.
+
+        Raises:
+            BusyError: too many files are waiting, or these have waited for too long.
+        """
+        names = {place: name for place, (source, name) in enumerate(pictures) if isinstance(source, bytes)}
+        if self.preparing + len(names) > WAITING:
+            raise BusyError
+        self.preparing += len(names)
+        try:
+            futures = {place: self.sandbox.submit(*pictures[place], several) for place in names}
+            waiting = [asyncio.wrap_future(future) for future in futures.values()]
+            late = (await asyncio.wait(waiting, timeout=PATIENCE))[1] if waiting else ()
+            if late:
+                for future in late:
+                    future.cancel()
+                raise BusyError
+        finally:
+            self.preparing -= len(names)
+        done = {place: (outcome(future, names[place]), names[place]) for place, future in futures.items()}
+        return [done.get(place, picture) for place, picture in enumerate(pictures)]
