@@ -19,7 +19,8 @@ from mnist_cnn.files import whole_file
 FORMAT_VERSION = 4
 LARGEST_FILE = 1 << 30  # bytes
 ADVICE = "train again, or name another with --checkpoint"
-SHIPPED = Path(__file__).parent.parent / "saved_models" / "mnist_cnn_final.pth"
+DEFAULT = Path("saved_models") / "mnist_cnn_final.pth"
+SHIPPED = Path(__file__).parent.parent / DEFAULT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,11 @@ class Checkpoint:
         except RuntimeError as error:
             raise ValueError(" ".join(str(error).split())) from None
         return model.eval()
+
+
+def or_shipped(path: Path) -> Path:
+    """Return a path, or where it is the default and leads nowhere, the checkout's model, if this is a checkout."""
+    return SHIPPED if path == DEFAULT and not path.is_file() and SHIPPED.is_file() else path
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

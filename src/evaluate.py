@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
-from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from mnist_cnn.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load
 from mnist_cnn.device import pick_device
@@ -18,6 +18,7 @@ from mnist_cnn.distributed import gathered, rank, size
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable, remove_leftovers, whole_file
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax
+from mnist_cnn.recipe import run_name
 
 MODELS = Path("saved_models")
 IMAGES = Path("images")
@@ -70,8 +71,8 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         file: where it is; the report's file is named after it.
         dataset: any dataset with as many classes.
         device: as in `pick_device`.
-        output_dir: gets saved_models/ and images/. Where MNIST's report is, its figures stay: those of another
-            dataset then go to images/NAME/.
+        output_dir: gets saved_models/ and images/. Where the report of the default training is, its figures stay: those
+            of another dataset or preset then go to images/NAME/.
 
     Returns:
         The folder of the figures.
@@ -88,8 +89,9 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
     elsewhere = "" if dataset.name == checkpoint.dataset else f"_on_{dataset.name}"
     json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
-    result = f"{checkpoint.dataset}{elsewhere}"
-    mnist_is_here = (output_dir / MODELS / "mnist_cnn_final.json").exists()
+    name = run_name(checkpoint.dataset, checkpoint.train_config.get("preset", "default"))
+    result = name.removesuffix("_cnn") + elsewhere
+    mnist_is_here = (output_dir / DEFAULT.with_suffix(".json")).exists()
     figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
     if rank() == 0:
         print(as_text(report, f"{dataset.name} test split, {file.name}"))
@@ -115,7 +117,7 @@ def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: 
 
 
 def command(
-    checkpoint: Path = MODELS / "mnist_cnn_final.pth",
+    checkpoint: Path = DEFAULT,
     dataset: str = "auto",
     data_dir: Path | None = None,
     device: str = "auto",
@@ -131,7 +133,7 @@ def command(
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
         output_dir: Gets saved_models/NAME.json and images/.
     """
-    file = SHIPPED if checkpoint == MODELS / SHIPPED.name and not checkpoint.is_file() else checkpoint
+    file = or_shipped(checkpoint)
     model = load_checkpoint(file)
     pick_device(device)
     check_writable(output_dir)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mnist_cnn.checkpoint import SHIPPED, load_checkpoint
+from mnist_cnn.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import CNN, Network
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
@@ -251,7 +251,7 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
 
 
 def command(
-    checkpoint: Path = SHIPPED,
+    checkpoint: Path = DEFAULT,
     output: Path | None = None,
     quantize: Literal["int8"] | None = None,
     web: Path | None = None,
@@ -261,13 +261,14 @@ def command(
     """Write a trained model as one .onnx file, which predicts without PyTorch; with --web, a page without a server too.
 
     Args:
-        checkpoint: The trained model.
+        checkpoint: The trained model; where the default is missing, the one that ships with the checkout.
         output: The file to write; beside the checkpoint where none is named.
         quantize: Compute in eight bits; kept only where that is smaller and faster.
         web: Folder to write the drawing page to, with the model: static files for any web host.
         runtime: Folder of npm's package onnxruntime-web, for --web.
         data_dir: Folder with the data to compare on, looked in before $MNIST_CNN_DATA and ./data.
     """
+    checkpoint = or_shipped(checkpoint)
     path = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
     if path.suffix != ".onnx":
         raise InputError(f"--output is {path}; its name must end in .onnx")

@@ -10,7 +10,7 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import MODELS
 from mnist_cnn.recipe import flat
 
-REPORTS = "*_cnn_final.json"
+REPORTS = "*_final.json"
 ASK = "name the --output-dir of a finished training, or a report, the .json beside a model"
 
 

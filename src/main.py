@@ -15,12 +15,17 @@ from mnist_cnn.evaluate import IMAGES, MODELS, evaluate_and_show
 from mnist_cnn.files import check_writable, remove_leftovers
 from mnist_cnn.interruption import raise_on_sigterm
 from mnist_cnn.observe import log_figures
-from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.recipe import PRESETS, TrainConfig, run_name, with_enough_epochs
 from mnist_cnn.train import fit, learn_limits
 
 
-def run(config: TrainConfig) -> Path:
-    """Train, save and evaluate a model, with others if torchrun started some; return where it is saved."""
+def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
+    """Train, save and evaluate a model, with others if torchrun started some; return where it is saved.
+
+    Args:
+        config: the settings.
+        enough_epochs: whether a small dataset is shown more often than the settings say.
+    """
     path = config.output_dir / MODELS
     with joined(config.worker_timeout):
         pick_device(config.device)
@@ -30,9 +35,11 @@ def run(config: TrainConfig) -> Path:
         dataset = load(config.dataset, config.data_dir)
         if config.init_from:
             dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
+        if enough_epochs:
+            config = with_enough_epochs(config, len(dataset.train))
         print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
         checkpoint = fit(dataset, config)
-        path /= f"{dataset.name}_cnn_final.pth"
+        path /= f"{run_name(dataset.name, config.preset)}_final.pth"
         if rank() == 0:
             checkpoint = learn_limits(checkpoint, dataset)
             save_checkpoint(checkpoint, path)
@@ -59,21 +66,25 @@ def load_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
     return load(checkpoint.dataset, data_dir)
 
 
-def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:
-    """Read the flags; those not given come from the preset, `fine-tune` where there is a model to go on from."""
+def read_config(argv: Sequence[str] | None, prog: str) -> tuple[TrainConfig, bool]:
+    """Read the flags; those not given come from the preset, `fine-tune` where there is a model to go on from.
+
+    Returns:
+        The settings, and whether the epochs are the preset's own, which a small dataset may raise.
+    """
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    names.add_argument("--preset")
-    names.add_argument("--init-from")
+    for name in ("--preset", "--init-from", "--epochs"):
+        names.add_argument(name)
     known = names.parse_known_args(argv)[0]
     preset = known.preset or ("fine-tune" if known.init_from else "default")
-    return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog)
+    return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog), known.epochs is None
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> None:
     """Run the command line."""
     with exit_codes():
         raise_on_sigterm()
-        run(read_config(argv, prog))
+        run(*read_config(argv, prog))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ ELSEWHERE = {
 }
 """Settings that do not decide the result, or that files and reports name elsewhere."""
 
+LEAST_STEPS = 60  # of a preset: `fast` reads 60 % of the bundled digits' validation images after 3 steps, 99 % after 60
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -88,6 +90,17 @@ class TrainConfig:
     def recipe(self) -> dict[str, Any]:
         """Return what decides the result besides the data, as plain values: no paths, no device."""
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in ELSEWHERE}
+
+
+def with_enough_epochs(config: TrainConfig, images: int) -> TrainConfig:
+    """Raise the epochs until that many training images make `LEAST_STEPS` steps; enough of them change nothing."""
+    steps = math.ceil(images / config.batch_size)
+    return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(LEAST_STEPS / steps)))
+
+
+def run_name(dataset: str, preset: str) -> str:
+    """Name a training's files: `mnist_cnn` where it is the default recipe, else after the preset, `mnist_fast`."""
+    return f"{dataset}_{'cnn' if preset == 'default' else preset}"
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,10 +26,10 @@ class InUseError(InputError):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of a dataset's training below a folder of models."""
+    """The files of a training, all of whose names begin with `name`, below a folder of models."""
 
     models: Path
-    dataset: str
+    name: str
 
     @property
     def checkpoints(self) -> Path:
@@ -38,18 +38,18 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings of the dataset out, and remove what a killed one left half-written.
+        """Keep other trainings of this name out, and remove what a killed one left half-written.
 
         Raises:
             InUseError: one is running.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.checkpoints / f".{self.dataset}.lock", timeout=0)
+        lock = FileLock(self.checkpoints / f".{self.name}.lock", timeout=0)
         try:
             lock.acquire()
         except Timeout:
             raise InUseError(
-                f"another training of {self.dataset} is writing to {self.models}; "
+                f"another training of {self.name} is writing to {self.models}; "
                 "wait for it, or name another folder with --output-dir"
             ) from None
         try:
@@ -61,8 +61,8 @@ class RunFolder:
 
     def newest_first(self) -> list[Path]:
         """List the checkpoints by how far the training was, whatever the clock said."""
-        name = re.compile(re.escape(self.dataset) + r"_cnn_epoch_(\d+)(?:_step_(\d+))?\.pth")
-        found = [(match, path) for path in self.checkpoints.glob("*.pth") if (match := name.fullmatch(path.name))]
+        pattern = re.compile(re.escape(self.name) + r"_epoch_(\d+)(?:_step_(\d+))?\.pth")
+        found = [(match, path) for path in self.checkpoints.glob("*.pth") if (match := pattern.fullmatch(path.name))]
         found.sort(key=lambda one: (int(one[0][1]), float(one[0][2] or math.inf)), reverse=True)
         return [path for _, path in found]
 
@@ -76,9 +76,9 @@ class RunFolder:
 
     def save(self, checkpoint: Checkpoint, epoch: int, step: int) -> None:
         """Write history and checkpoint of a training that is `step` steps into an epoch."""
-        write_history(checkpoint.history, self.models / f"{self.dataset}_cnn_history")
+        write_history(checkpoint.history, self.models / f"{self.name}_history")
         place = f"epoch_{epoch}_step_{step}" if step else f"epoch_{epoch - 1}"
-        save_checkpoint(checkpoint, self.checkpoints / f"{self.dataset}_cnn_{place}.pth")
+        save_checkpoint(checkpoint, self.checkpoints / f"{self.name}_{place}.pth")
         self.keep(KEPT)
 
     def keep(self, count: int) -> None:
@@ -89,7 +89,7 @@ class RunFolder:
     def set_aside(self) -> None:
         """Move an earlier training's checkpoints out of the way, in place of those moved before."""
         if paths := self.newest_first():
-            earlier = RunFolder(self.checkpoints / "earlier", self.dataset)
+            earlier = RunFolder(self.checkpoints / "earlier", self.name)
             earlier.checkpoints.mkdir(parents=True, exist_ok=True)
             for path in paths:
                 path.replace(earlier.checkpoints / path.name)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from mnist_cnn.device import pick_device, pick_dtype
 from mnist_cnn.errors import InputError, Stopped
 from mnist_cnn.evaluate import MODELS, evaluate
 from mnist_cnn.files import check_writable, whole_file
-from mnist_cnn.recipe import PRESETS, TrainConfig
+from mnist_cnn.recipe import PRESETS, TrainConfig, run_name, with_enough_epochs
 from mnist_cnn.run_folder import RunFolder
 from mnist_cnn.train import fit
 
@@ -46,7 +46,8 @@ def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = 
         shape: a network other than the preset's.
         keep: gets the model.
     """
-    begun = bool(RunFolder(config.output_dir / MODELS, dataset.name).newest_first())
+    folder = RunFolder(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    begun = bool(folder.newest_first())
     checkpoint = fit(dataset, dataclasses.replace(config, resume=begun), shape)
     if keep:
         save_checkpoint(checkpoint, keep / f"{dataset.name}_{config.preset}_seed_{config.seed}.pth")
@@ -113,7 +114,7 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
     from its last checkpoint. Locks and unfinished trainings are in a hidden folder beside `output`.
     """
     work = output.parent / f".{output.stem}"
-    with tqdm(total=len(configs), desc="seeds", unit="seed", disable=not sys.stderr.isatty()) as bar:
+    with progress_bar(len(configs), len(configs) - len(untrained(configs, dataset, output))) as bar:
         while missing := untrained(configs, dataset, output):
             bar.update(len(configs) - len(missing) - bar.n)
             for config in missing:
@@ -128,6 +129,11 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
     shutil.rmtree(work, ignore_errors=True)
     rows = read_rows(output)
     return [one for config in configs if (one := row_of(config, dataset, rows))]
+
+
+def progress_bar(seeds: int, trained: int) -> "tqdm[NoReturn]":
+    """Open a bar over seeds; the time left is judged by those that are trained from now on."""
+    return tqdm(total=seeds, initial=trained, desc="seeds", unit="seed", disable=None)
 
 
 def untrained(configs: list[TrainConfig], dataset: Dataset, output: Path) -> list[TrainConfig]:
@@ -189,7 +195,8 @@ def command(
         check_writable(folder)
     read_rows(output)
     data = load(dataset, data_dir)
-    configs = [dataclasses.replace(PRESETS[preset].train, seed=seed, device=device) for seed in range(seeds)]
+    config = with_enough_epochs(PRESETS[preset].train, len(data.train))
+    configs = [dataclasses.replace(config, seed=seed, device=device) for seed in range(seeds)]
     try:
         rows = study(data, configs, output, keep)
     except Stopped as stopped:

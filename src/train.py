@@ -29,7 +29,7 @@ from mnist_cnn.interruption import Request, deferred
 from mnist_cnn.learner import Learner, build_learner, train_step
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.observe import board, profiled
-from mnist_cnn.recipe import PRESETS, TrainConfig, flat
+from mnist_cnn.recipe import PRESETS, TrainConfig, flat, run_name
 from mnist_cnn.run_folder import RunFolder
 
 
@@ -73,9 +73,9 @@ class Training:
 def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None) -> Checkpoint:
     """Train on the dataset's train split less the validation images; the test split is not looked at.
 
-    After each epoch `saved_models/checkpoints/NAME_cnn_epoch_N.pth` and `saved_models/NAME_cnn_history.csv` and
-    `.jsonl` are written below `config.output_dir`. The network is that of `config.init_from`, or a new one: the
-    preset's unless `model` is given, with classes, mean and standard deviation from the dataset.
+    After each epoch `saved_models/checkpoints/NAME_epoch_N.pth` and `saved_models/NAME_history.csv` and `.jsonl` are
+    written below `config.output_dir`, NAME as in `run_name`. The network is that of `config.init_from`, or a new one:
+    the preset's unless `model` is given, with classes, mean and standard deviation from the dataset.
 
     Returns:
         The last epoch's checkpoint, without training state, with a temperature fitted on the validation split.
@@ -109,7 +109,7 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) ->
     Raises:
         InputError: there is nothing to resume from.
     """
-    folder = RunFolder(config.output_dir / MODELS, dataset.name)
+    folder = RunFolder(config.output_dir / MODELS, run_name(dataset.name, config.preset))
     if config.resume and rank() == 0 and not folder.newest_first():
         raise InputError(f"nothing to resume in {folder.checkpoints}; leave out --resume to start afresh")
     train, val = split_off(dataset.train, config.val_size)
@@ -267,6 +267,7 @@ def progress_bar(title: str, images: int, seen: int) -> "tqdm[NoReturn]":
         unit=" images",
         unit_scale=True,
         mininterval=seconds,
+        miniters=1,  # else tqdm waits for as many images as it saw in that time before the machine got busy
         disable=rank() > 0,
     )
 

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from drawing import on_page, photo, shape
+from mnist_cnn.candidates import Candidate
 from mnist_cnn.checkpoint import load_checkpoint
-from mnist_cnn.classifier import Candidate, Classifier, Prediction, surest
+from mnist_cnn.classifier import Classifier, Prediction, surest
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import evaluate

@@ -26,7 +26,7 @@ from mnist_cnn.train import fit
 PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 SHIPPED = ROOT / "saved_models" / "mnist_cnn_final.json"
 AVERAGE = ROOT / "benchmarks" / "best_average.json"
-REPORT = Path("saved_models") / "digits_cnn_final.json"
+REPORT = Path("saved_models") / "digits_fast_final.json"
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_eight_long_names_leave_room_for_the_curves(here: Path, errors: float) -
     ("args", "words"),
     [
         (["plain", "nowhere"], "there is no nowhere; name the --output-dir of a finished training, or a report"),
-        (["plain", "empty"], f"no report {Path('empty/saved_models/*_cnn_final.json')}; name the --output-dir"),
+        (["plain", "empty"], f"no report {Path('empty/saved_models/*_final.json')}; name the --output-dir"),
         (["plain", "two"], f"two has 2 reports; name one of {Path('two') / REPORT}, {Path('two/saved_models/mnist')}"),
         (["plain"], "nothing to compare with; name two runs or more"),
         ([], "nothing to compare with; name two runs or more"),

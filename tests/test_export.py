@@ -1,5 +1,8 @@
 """What is exported answers as the checkpoint does, or is not written."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +10,8 @@ import onnx
 import pytest
 import torch
 
-from conftest import Program, assert_one_line_error
-from mnist_cnn.checkpoint import SHIPPED, Checkpoint, save_checkpoint
+from conftest import ROOT, Program, assert_one_line_error, environment
+from mnist_cnn.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
@@ -108,3 +111,16 @@ def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) ->
 def test_a_page_needs_its_runtime_before_anything_is_written(program: Program, tmp_path: Path) -> None:
     assert_one_line_error(program("export.py", "--web", "site"), "no ort.wasm.min.mjs", "npm install onnxruntime-web")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_install_that_is_no_checkout_finds_the_models_of_the_folder_it_is_run_in(
+    tmp_path: Path, mnist_data: Path
+) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "mnist_cnn", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "mnist_cnn.export", "--output", str(tmp_path / "model.onnx")]
+    where = environment(PYTHONPATH=str(tmp_path), MNIST_CNN_DATA=str(mnist_data))
+    inside = subprocess.run(command, cwd=ROOT, env=where, capture_output=True, text=True)
+    assert inside.returncode == 0, inside.stderr
+    assert "mnist_cnn_final.pth" in inside.stdout
+    outside = subprocess.run(command, cwd=tmp_path, env=where, capture_output=True, text=True)
+    assert_one_line_error(outside, f"no checkpoint at {DEFAULT}")

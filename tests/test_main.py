@@ -36,7 +36,7 @@ def test_the_whole_job(program: Program, tmp_path: Path) -> None:
         "digits_cnn_history.csv",
         "digits_cnn_history.jsonl",
         "checkpoints/digits_cnn_epoch_2.pth",
-        "checkpoints/.digits.lock",
+        "checkpoints/.digits_cnn.lock",
     }
     expected = {f"saved_models/{name}" for name in models} | {f"images/{name}" for name in FIGURES}
     assert files_in(tmp_path) == expected
@@ -62,7 +62,7 @@ def test_the_results_of_mnist_stay_where_another_dataset_comes(program: Program,
     result = program("main.py", *FAST, "--epochs", "1")
     assert result.returncode == 0, result.stderr
     assert {path.read_text() for path in mnist} == {"of mnist"}
-    assert {path.name for path in (tmp_path / "images" / "digits").iterdir()} == FIGURES
+    assert {path.name for path in (tmp_path / "images" / "digits_fast").iterdir()} == FIGURES
 
 
 def test_without_data_or_network_it_says_so_and_trains_on_the_bundled_digits(program: Program, tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_wrong_flags_get_one_line_and_write_nothing(
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_checkpoint(folder / "saved_models" / "digits_cnn_final.pth").state_dict
+    return load_checkpoint(folder / "saved_models" / "digits_fast_final.pth").state_dict
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_the_last_step_and_resuming_ends_bit_identical(program: Pro
     )
     checkpoints = tmp_path / "parts" / "saved_models" / "checkpoints"
     deadline = time.monotonic() + 120
-    while not list(checkpoints.glob("digits_cnn_epoch_*.pth")) and time.monotonic() < deadline:
+    while not list(checkpoints.glob("digits_fast_epoch_*.pth")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -120,8 +120,8 @@ def test_ctrl_c_keeps_the_last_step_and_resuming_ends_bit_identical(program: Pro
     assert "Traceback" not in errors
     place = re.search(r"stopped in epoch (\d+) of 30, after step (\d+), which is safe; go on with --resume$", errors)
     assert place, errors
-    assert (checkpoints / f"digits_cnn_epoch_{place[1]}_step_{place[2]}.pth").is_file()
-    assert not (tmp_path / "parts" / "saved_models" / "digits_cnn_final.pth").exists()
+    assert (checkpoints / f"digits_fast_epoch_{place[1]}_step_{place[2]}.pth").is_file()
+    assert not (tmp_path / "parts" / "saved_models" / "digits_fast_final.pth").exists()
 
     result = program("main.py", *flags, "--output-dir", "parts", "--resume")
     assert result.returncode == 0, result.stderr
@@ -141,8 +141,8 @@ def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path) -> None:
     assert result.stderr.splitlines()[-1].startswith("error: File too large")
     assert "Traceback" not in result.stderr
     assert files_in(tmp_path) == {
-        *("saved_models/digits_cnn_history.csv", "saved_models/digits_cnn_history.jsonl"),
-        "saved_models/checkpoints/.digits.lock",
+        *("saved_models/digits_fast_history.csv", "saved_models/digits_fast_history.jsonl"),
+        "saved_models/checkpoints/.digits_fast.lock",
     }
 
 
@@ -166,7 +166,7 @@ def test_both_scripts_from_another_folder_with_absolute_paths(program: Program, 
     out = tmp_path / "elsewhere"
     result = program("main.py", *FAST, "--epochs", "1", "--output-dir", out)
     assert result.returncode == 0, result.stderr
-    model = out / "saved_models" / "digits_cnn_final.pth"
+    model = out / "saved_models" / "digits_fast_final.pth"
     result = program("evaluate.py", "--checkpoint", model, "--output-dir", out)
     assert result.returncode == 0, result.stderr
     assert all(name.startswith("elsewhere/") for name in files_in(tmp_path))

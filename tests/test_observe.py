@@ -18,7 +18,7 @@ def test_tensorboard_reads_scalars_and_figures(program: Program, tmp_path: Path)
     assert result.returncode == 0, result.stderr
     log = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     log.Reload()
-    history = load_checkpoint(tmp_path / "saved_models" / "digits_cnn_final.pth").history
+    history = load_checkpoint(tmp_path / "saved_models" / "digits_fast_final.pth").history
     for name in ("train_loss", "val_loss", "val_accuracy", "learning_rate", "seconds"):
         logged = [(event.step, event.value) for event in log.Scalars(name)]
         assert logged == [(row["epoch"], pytest.approx(row[name], rel=1e-6)) for row in history]

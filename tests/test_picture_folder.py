@@ -87,7 +87,7 @@ def test_fine_tuning_learns_and_does_not_forget(program: Program, own: Path, tmp
     flags = ("--dataset", own, "--init-from", SHIPPED, "--data-dir", mnist_data)
     result = program("main.py", *flags)
     assert result.returncode == 0, result.stderr
-    tuned, shipped = load_checkpoint(tmp_path / "saved_models" / "mine_cnn_final.pth"), load_checkpoint(SHIPPED)
+    tuned, shipped = load_checkpoint(tmp_path / "saved_models" / "mine_fine-tune_final.pth"), load_checkpoint(SHIPPED)
     assert (tuned.dataset, tuned.train_config["preset"]) == ("mine", "fine-tune")
     mnist, mine = load("mnist", mnist_data), load(str(own))
     on_mnist = [evaluate(c.build_model(), mnist.test, mnist.classes)[0].accuracy for c in (shipped, tuned)]

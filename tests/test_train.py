@@ -92,12 +92,12 @@ def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset
     models = tmp_path / "saved_models"
     assert [row["epoch"] for row in checkpoint.history] == [1, 2]
     assert set(checkpoint.history[0]) == {field.name for field in dataclasses.fields(EpochRecord)}
-    with (models / "digits_cnn_history.csv").open(newline="") as file:
+    with (models / "digits_fast_history.csv").open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert rows == checkpoint.history
-    lines = (models / "digits_cnn_history.jsonl").read_text().splitlines()
+    lines = (models / "digits_fast_history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == checkpoint.history
-    assert load_checkpoint(models / "checkpoints" / "digits_cnn_epoch_2.pth").history == checkpoint.history
+    assert load_checkpoint(models / "checkpoints" / "digits_fast_epoch_2.pth").history == checkpoint.history
     losses = [row["val_loss"] for row in checkpoint.history]
     assert losses[1] < losses[0] or checkpoint.history[1]["val_accuracy"] > checkpoint.history[0]["val_accuracy"]
 
@@ -105,7 +105,7 @@ def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset
 def test_only_the_last_checkpoint_is_kept_and_it_can_be_resumed(tmp_path: Path, digits: Dataset) -> None:
     final = fit(digits, config(tmp_path))
     files = list((tmp_path / "saved_models" / "checkpoints").glob("*.pth"))
-    assert [file.name for file in files] == ["digits_cnn_epoch_2.pth"]
+    assert [file.name for file in files] == ["digits_fast_epoch_2.pth"]
     assert load_checkpoint(files[0]).training_state is not None
     assert final.training_state is None
     assert_same_weights(final, load_checkpoint(files[0]))
@@ -142,7 +142,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: 
     ):
         fit(digits, settings)
     weights = [
-        load_checkpoint(path).state_dict for path in RunFolder(tmp_path / "saved_models", "digits").newest_first()
+        load_checkpoint(path).state_dict for path in RunFolder(tmp_path / "saved_models", "digits_fast").newest_first()
     ]
     assert weights
     assert all(tensor.isfinite().all() for state in weights for tensor in state.values())
@@ -152,8 +152,8 @@ def test_a_new_training_sets_the_checkpoints_of_an_earlier_one_aside(tmp_path: P
     first = fit(digits, config(tmp_path))
     fit(digits, config(tmp_path, seed=1, epochs=1))
     checkpoints = tmp_path / "saved_models" / "checkpoints"
-    assert [path.name for path in checkpoints.glob("*.pth")] == ["digits_cnn_epoch_1.pth"]
-    assert_same_weights(first, load_checkpoint(checkpoints / "earlier" / "checkpoints" / "digits_cnn_epoch_2.pth"))
+    assert [path.name for path in checkpoints.glob("*.pth")] == ["digits_fast_epoch_1.pth"]
+    assert_same_weights(first, load_checkpoint(checkpoints / "earlier" / "checkpoints" / "digits_fast_epoch_2.pth"))
 
 
 def test_fast_preset_on_real_mnist(tmp_path: Path, mnist: Dataset) -> None:

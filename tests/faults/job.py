@@ -23,8 +23,8 @@ def fit_alone(arguments: Sequence[str]) -> None:
     """Train as `mnist-cnn train` does, without what comes after: limits, evaluation, figures."""
     with exit_codes():
         raise_on_sigterm()
-        checkpoint = fit(load("digits"), main.read_config(arguments, "train"))
-        save_checkpoint(checkpoint, Path("saved_models", "digits_cnn_final.pth"))
+        checkpoint = fit(load("digits"), main.read_config(arguments, "train")[0])
+        save_checkpoint(checkpoint, Path("saved_models", "digits_fast_final.pth"))
 
 
 def train(folder: Path, *arguments: str | Path) -> BaseProcess:
@@ -39,7 +39,7 @@ def run_study(folder: Path, *arguments: str | Path) -> BaseProcess:
 
 def final(folder: Path) -> Checkpoint:
     """Load what a training ended with."""
-    return load_checkpoint(folder / "saved_models" / "digits_cnn_final.pth")
+    return load_checkpoint(folder / "saved_models" / "digits_fast_final.pth")
 
 
 def same_end(first: Checkpoint, second: Checkpoint) -> bool:

@@ -50,7 +50,7 @@ def test_trainings_that_are_killed_end_bit_identical(
 ) -> None:
     choose, kills, lost = random.Random(0), 0, 0
     times = pytestconfig.getoption("--faults")
-    folder = RunFolder(tmp_path / "saved_models", "digits")
+    folder = RunFolder(tmp_path / "saved_models", "digits_fast")
     for life in itertools.count():
         assert life < 10 * times, "hardly any training lives long enough to be killed"
         begun = folder.newest_first()
@@ -101,7 +101,7 @@ def test_studies_that_are_killed_lose_and_double_no_row(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step(tmp_path: Path, undisturbed: Checkpoint, number: signal.Signals, tried: Tried) -> None:
-    folder, choose, lost = RunFolder(tmp_path / "saved_models", "digits"), random.Random(2), 0
+    folder, choose, lost = RunFolder(tmp_path / "saved_models", "digits_fast"), random.Random(2), 0
     times = 3
     for _ in range(times):
         shutil.rmtree(folder.models, ignore_errors=True)

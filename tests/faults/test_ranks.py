@@ -83,7 +83,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_processes_train_one_model_and_speak_once(pair: Path) -> None:
     said, errors = (pair / "said").read_text(), (pair / "errors").read_text()
-    report = json.loads((pair / "saved_models" / "digits_cnn_final.json").read_text())
+    report = json.loads((pair / "saved_models" / "digits_fast_final.json").read_text())
     assert report["count"] == 360
     assert report["accuracy"] > 0.9
     for line in ("training on digits", "360 images", "model: ", "report: "):
@@ -94,7 +94,7 @@ def test_two_processes_train_one_model_and_speak_once(pair: Path) -> None:
 
 def wait_for_steps(folder: Path, count: int, process: Popen) -> None:
     """Wait until so many steps are saved."""
-    models = RunFolder(folder / "saved_models", "digits")
+    models = RunFolder(folder / "saved_models", "digits_fast")
     deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
         newest = models.newest_first()
@@ -169,7 +169,7 @@ def test_a_process_that_hangs_is_named(tmp_path: Path, running: list[Popen], tri
             break
     os.kill(hung, signal.SIGKILL)
     assert "rank 0 stopped: no answer from rank 1" in lines[-1], "".join(lines)[-3000:]
-    lost = RunFolder(tmp_path / "saved_models", "digits").read_newest() is None
+    lost = RunFolder(tmp_path / "saved_models", "digits_fast").read_newest() is None
     tried("a process that hangs, named after --worker-timeout", 1, lost)
 
 
@@ -242,5 +242,5 @@ def test_two_machines_train_one_model(
     for host in hosts:
         errors = host.communicate(timeout=150)[1]
         assert host.returncode == 0, errors
-    (saved,) = tmp_path.rglob("digits_cnn_final.pth")
+    (saved,) = tmp_path.rglob("digits_fast_final.pth")
     assert same_end(load_checkpoint(saved), final(pair))
