@@ -118,7 +118,11 @@ class Classifier:
         return self.look(images)[0]
 
     def predict(self, pictures: Iterable[object]) -> list[Prediction]:
-        """Read pictures of one digit each, of any kind that `read_picture` takes.
+        """Read pictures of one digit each.
+
+        Args:
+            pictures: each a path, the bytes of a file, a PIL image, or an array of bools, integers or floats, 0..1,
+                0..255 or 0..65535, as `read_picture` takes it.
 
         Raises:
             InputError: one of them cannot be read; its place in the order is in the message.

@@ -38,12 +38,12 @@ def read_picture(source: object, name: str = "picture") -> Picture:
     """Read a picture of any kind.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], uint8,
-            uint16, bool or float 0..255.
+        source: a path, the bytes of a file, a PIL image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of
+            bools, integers or floats, 0..1, 0..255 or 0..65535, whichever its largest value fits.
         name: what to call it in errors where it is no path.
 
     Raises:
-        InputError: it cannot be read, is damaged, empty, of another shape or dtype, or has more than
+        InputError: it cannot be read, is damaged, empty, of another shape, dtype or range, or has more than
             64 million pixels.
     """
     if isinstance(source, np.ndarray):
@@ -118,7 +118,7 @@ def from_pil(image: Image.Image, name: str, in_place: bool = False) -> Picture:
 
 
 def from_array(array: npt.NDArray[Any], name: str) -> Pixels:
-    """Check an array's shape and values and bring it to uint8.
+    """Check an array's shape and values and bring it to uint8: 0..1 where nothing is above 1, else 0..255 or more.
 
     Raises:
         InputError: it is not a picture.
@@ -128,20 +128,17 @@ def from_array(array: npt.NDArray[Any], name: str) -> Pixels:
         raise InputError(f"{name}: an array of {shape} is not a picture; give [H, W] or [H, W, 1, 3 or 4]")
     if not 0 < array.shape[0] * array.shape[1] <= MOST_PIXELS:
         raise InputError(f"{name}: an array of {shape}; the most is {MOST_PIXELS:,} pixels, the least one")
-    if array.dtype == np.bool_:
-        array = array * np.uint8(255)
-    if array.dtype == np.uint8:
-        return np.asarray(array.squeeze(2) if array.shape[2:] == (1,) else array)
-    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        raise InputError(f"{name}: an array of {array.dtype} is not a picture; give numbers 0..255")
-    if not np.isfinite(array).all():
-        raise InputError(f"{name}: the array holds NaN or infinity; give numbers 0..255")
-    most = 255 if np.issubdtype(array.dtype, np.floating) and array.max() <= 255 else max(int(array.max()), 255)
-    if array.min() < 0 or most > 65535:
-        raise InputError(
-            f"{name}: the array's values go from {array.min():g} to {array.max():g}; give 0..255 or 0..65535"
-        )
-    return from_array((array.astype(np.float32) * (255 / most)).round().astype(np.uint8), name)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name}: an array of {array.dtype} is not a picture; give numbers 0..1, 0..255 or 0..65535")
+    least, most = float(array.min()), float(array.max())
+    if not np.isfinite((least, most)).all():
+        raise InputError(f"{name}: the array holds NaN or infinity; give numbers 0..1, 0..255 or 0..65535")
+    if least < 0 or most > 65535:
+        raise InputError(f"{name}: the array's values go from {least:g} to {most:g}; give 0..1, 0..255 or 0..65535")
+    white = 1 if round(most) <= 1 else max(round(most), 255)  # floats may exceed it a little, by interpolation
+    if array.dtype != np.uint8 or white == 1:
+        array = np.minimum((array.astype(np.float32) * (255 / white)).round(), 255)
+    return np.ascontiguousarray(array.squeeze(2) if array.shape[2:] == (1,) else array, dtype=np.uint8)
 
 
 def shrink(pixels: Pixels) -> Picture:

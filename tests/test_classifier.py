@@ -68,6 +68,40 @@ def test_photos_of_digits_by_every_hand_are_read(classifier: Classifier, mnist: 
     assert np.mean(right) >= 0.97
 
 
+RANGES = {
+    255: "uint8 uint16 int16 uint32 int32 uint64 int64 >u2 >i4 float16 float32 float64 >f4 >f8",
+    65535: "uint16 uint32 int32 uint64 int64 >u2 >i8 float32 float64 >f4",
+    1: "float16 float32 float64 >f2 >f4 >f8",
+    0: "bool uint8 int8 uint16 int16 int32 int64 >u2 float32",  # a mask: 0 and 1 alone
+}
+
+
+def layouts(array: np.ndarray) -> list[np.ndarray]:
+    """Lay the same pixels [H, W] or [H, W, C] out in memory in every way that NumPy knows."""
+    fixed = array.copy()
+    fixed.setflags(write=False)
+    sparse = np.repeat(np.repeat(array, 2, axis=0), 3, axis=1)[::2, ::3]
+    return [array, np.asfortranarray(array), sparse, array[::-1, ::-1].copy()[::-1, ::-1], fixed]
+
+
+@pytest.mark.parametrize(("most", "dtype"), [(most, dtype) for most, all_ in RANGES.items() for dtype in all_.split()])
+def test_arrays_of_every_dtype_range_and_layout_are_the_same_digit(
+    classifier: Classifier, mnist: Dataset, most: int, dtype: str
+) -> None:
+    image = mnist.train.images[0, 0].numpy()
+    for grey in (image, photo(on_page([(shape(image, 90), 40, 60)], 170, 200))[:, :, 0]):
+        values = (grey > 127) if most == 0 else grey.astype(np.float64) * (most / 255)
+        flat = values.astype(dtype)[:, :, None]
+        opaque = np.full_like(flat, most or 1)
+        kinds = [flat[:, :, 0], flat, np.repeat(flat, 3, axis=2), np.concatenate([flat] * 3 + [opaque], axis=2)]
+        pictures = [layout for kind in kinds for layout in layouts(kind)]
+        pictures.append(np.broadcast_to(flat, (*grey.shape, 3)))
+        before = [picture.copy() for picture in pictures]
+        assert [answer.digit for answer in classifier.predict(pictures)] == [5] * len(pictures)
+        for picture, copy in zip(pictures, before, strict=True):
+            np.testing.assert_array_equal(picture, copy)
+
+
 def test_boxes_are_in_the_pictures_own_pixels(classifier: Classifier, mnist: Dataset) -> None:
     ink = shape(mnist.train.images[0, 0].numpy(), 900)
     (answer,) = classifier.predict([photo(on_page([(ink, 500, 700)], 2000, 2600))])

@@ -103,6 +103,22 @@ def test_arrays_of_many_kinds_are_the_same_picture(dtype: type) -> None:
         np.testing.assert_array_equal(grey(shape), RAMP)
 
 
+@pytest.mark.parametrize("top", [1, 1.02])
+def test_floats_up_to_one_span_the_whole_range_and_what_interpolation_adds_is_cut_off(top: float) -> None:
+    np.testing.assert_array_equal(grey(np.array([[0, 0.2], [0.6, top]])), [[0, 51], [153, 255]])
+
+
+@pytest.mark.parametrize("most", [1, 255, 65535, 0])
+@pytest.mark.parametrize(
+    ("form", "dtype"),
+    [("TIFF", dtype) for dtype in ("float32", "uint16", ">u2", "int32")] + [("PPM", "float32"), ("PNG", "uint16")],
+)
+def test_files_of_floats_and_of_16_bits_are_read_in_every_range(form: str, dtype: str, most: int) -> None:
+    image = np.linspace(0, 255, 2400).reshape(40, 60).round() * (most / 255) if most else RAMP > 100
+    seen = grey(encoded(Image.fromarray(image.astype(dtype)), form))
+    np.testing.assert_array_equal(seen, (image.astype(dtype) * (255 / (most or 1))).round())
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -114,7 +130,11 @@ def test_arrays_of_many_kinds_are_the_same_picture(dtype: type) -> None:
         (np.zeros((0, 5)), "array of 0 x 5"),
         (np.full((4, 4), np.nan), "NaN"),
         (np.full((4, 4), np.inf, np.float32), "NaN or infinity"),
+        (np.full((4, 4), np.nan, np.float16), "NaN"),
         (np.full((4, 4), -1.0), "go from -1"),
+        (np.linspace(-1, 1, 16).reshape(4, 4), "go from -1 to 1; give 0..1, 0..255 or 0..65535"),
+        (np.full((4, 4), -1, np.int8), "go from -1"),
+        (np.full((4, 4), 7, "m8[s]"), "array of timedelta64"),
         (np.full((4, 4), 1e9), "go from 1e"),
         (np.full((4, 4), 1j), "complex128"),
         (np.full((4, 4), "a"), "not a picture"),
