@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig, Network
@@ -49,6 +49,25 @@ class Familiarity:
         """Return the squared distance [N] of descriptions [N, D] to the nearest class mean."""
         places = (description @ self.whitening)[:, None] - self.means @ self.whitening
         return places.square().sum(dim=2).amin(dim=1)
+
+    def trusted(self, probability: Tensor, distance: Tensor) -> float:
+        """Return the share 0..1 of answers to be trusted, by the probability [N] and the distance [N] of each."""
+        trusted = (probability >= self.least_probability) & (distance <= self.most_distance)
+        return float(trusted.double().mean())
+
+
+class WithDistance(nn.Module):
+    """A network that puts the distance to what it knows beside the logits, in one pass."""
+
+    def __init__(self, network: Network, familiarity: Familiarity) -> None:
+        """Keep both."""
+        super().__init__()
+        self.network, self.familiarity = network, familiarity
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images as `CNN.forward` takes them to logits and a distance each, float32 [N, classes + 1] on the CPU."""
+        logits, description = (part.float().cpu() for part in self.network.describe(images))
+        return torch.cat([logits, self.familiarity.distance(description)[:, None]], dim=1)
 
 
 def fit_familiarity(model: Network, train: Split, val: Split, temperature: float) -> Familiarity:
