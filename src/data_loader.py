@@ -7,6 +7,7 @@ import math
 import sys
 import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, read_published
+from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, found_instead, lacking, read_published
 from mnist_cnn.errors import InputError
-from mnist_cnn.picture_folder import class_folders, read_folders
+from mnist_cnn.picture_folder import class_folders, contents, read_folders, without_pictures
 from mnist_cnn.preprocess import SIDE
 
 DIGITS = tuple("0123456789")
@@ -114,14 +115,14 @@ def load_folder(folder: Path) -> Dataset:
     """
     if folders := class_folders(folder):
         return load_pictures(folder.resolve().name, folders)
-    paths = [find_file(file, [folder]) for file in FILES]
-    missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
-    if missing:
+    if missing := lacking([folder]):
+        below = without_pictures(sum(contents(folder).values(), Counter()))
+        found = found_instead([folder]) + (f"; in its subfolders: {below}" if below else "")
         raise InputError(
-            f"{folder} lacks {', '.join(missing)} (or .gz); put the four IDX files of a dataset there, "
+            f"{folder} lacks {missing} (or .gz){found}; put the four IDX files of a dataset there, "
             "or a subfolder of pictures per class"
         )
-    arrays = [parse_idx(read_unverified(path), str(path)) for path in paths if path]
+    arrays = [parse_idx(read_unverified(path), str(path)) for file in FILES if (path := find_file(file, [folder]))]
     classes = tuple(str(label) for label in range(int(arrays[1].max(initial=0)) + 1))
     return assemble(own_name(folder.resolve().name), classes, arrays)
 

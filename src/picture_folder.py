@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from mnist_cnn.console import counted
+from mnist_cnn.distributed import rank
 from mnist_cnn.errors import InputError
 from mnist_cnn.ink import find_ink
 from mnist_cnn.picture import SUFFIXES, Pixels, read_picture
@@ -28,17 +29,23 @@ def class_folders(folder: Path) -> list[Path]:
     Raises:
         InputError: a class has no picture, or a name that cannot be printed.
     """
-    folders = sorted(below for below in folder.iterdir() if below.is_dir() and not is_hidden(below))
-    contents = {below: Counter(map(kind, below.iterdir())) for below in folders}
-    if not any(kinds[PICTURE] for kinds in contents.values()):
+    classes = contents(folder)
+    if not any(kinds[PICTURE] for kinds in classes.values()):
         return []
-    for below, kinds in contents.items():
+    for below, kinds in classes.items():
         check_class(below, kinds)
-    others = set(folder.iterdir()) - set(folders)
+    others = set(folder.iterdir()) - set(classes)
     beside = Counter(kind(below) if is_hidden(below) else "stray file" for below in others)
-    if skipped := without_pictures(sum(contents.values(), beside)):
+    skipped = without_pictures(sum(classes.values(), beside))
+    if skipped and rank() == 0:
         print(f"skipped in {folder}: {skipped}", file=sys.stderr)
-    return folders
+    return list(classes)
+
+
+def contents(folder: Path) -> dict[Path, Counter[str]]:
+    """Count what is in each subfolder that is not hidden, by kind; sorted by name."""
+    folders = sorted(below for below in folder.iterdir() if below.is_dir() and not is_hidden(below))
+    return {below: Counter(map(kind, below.iterdir())) for below in folders}
 
 
 def check_class(folder: Path, kinds: Counter[str]) -> None:
