@@ -146,6 +146,16 @@ def load_pictures(name: str, folders: list[Path]) -> Dataset:
     return Dataset(own_name(name), classes, everything[~held_out], everything[held_out])
 
 
+def check_testable(dataset: Dataset) -> None:
+    """Check that what a dataset teaches can be tested in the end.
+
+    Raises:
+        InputError: no image is in its test split.
+    """
+    if not len(dataset.test):
+        raise InputError(f"no class of {dataset.name} has five pictures, of which one would be for the test; add some")
+
+
 def all_as_test(dataset: Dataset) -> Dataset:
     """Put all images into the test split, for a model that was trained on none of them."""
     images = torch.cat([dataset.train.images, dataset.test.images])

@@ -71,17 +71,22 @@ class WithDistance(nn.Module):
 
 
 def fit_familiarity(model: Network, train: Split, val: Split, temperature: float) -> Familiarity:
-    """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass."""
+    """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass.
+
+    A class without an image gets the mean of another, which changes no distance.
+    """
     model.eval()
     known, labels = describe(model, train)[1], train.labels.cpu()
-    means = torch.stack([known[labels == digit].mean(dim=0) for digit in range(model.config.classes)])
+    there = set(labels.tolist())
+    places = [digit if digit in there else min(there) for digit in range(model.config.classes)]
+    means = torch.stack([known[labels == digit].mean(dim=0) for digit in places])
     residuals = (known - means[labels]).double()
     covariance = residuals.T @ residuals / len(residuals)
     covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
-    places = Familiarity(means, whitening, float("inf"), 0.0)
+    unlimited = Familiarity(means, whitening, float("inf"), 0.0)
     logits, description = describe(model, val)
-    probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), places.distance(description)
+    probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), unlimited.distance(description)
     share = both_pass(probability, distance)
     return Familiarity(means, whitening, distance.quantile(share).item(), probability.quantile(1 - share).item())
 

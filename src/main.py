@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse
-from mnist_cnn.data_loader import Dataset, load, rehearse, with_classes
+from mnist_cnn.data_loader import Dataset, check_testable, load, rehearse, with_classes
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import from_first, joined, rank
 from mnist_cnn.evaluate import IMAGES, MODELS, evaluate_and_show
@@ -27,6 +27,7 @@ def run(config: TrainConfig) -> Path:
             check_writable(config.output_dir)
             remove_leftovers(config.output_dir / IMAGES)
         dataset = load(config.dataset, config.data_dir)
+        check_testable(dataset)
         if config.init_from:
             dataset = with_known(config.init_from, dataset, config.data_dir)
         print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
