@@ -17,7 +17,7 @@ PAGES = ("README.md", "MODEL_CARD.md")
 def read_report(path: Path) -> tuple[dict[str, Any], Report]:
     """Read a report's JSON: what it is about, and the report itself."""
     about = json.loads(path.read_text(encoding="utf-8"))
-    fields = {name: about[name] for name in Report.__dataclass_fields__}
+    fields = {name: about[name] for name in Report.__dataclass_fields__ if name in about}
     fields["classes"] = [ClassScore(**row) for row in fields["classes"]]
     return about, Report(**fields)
 

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.data_loader import Dataset, load, split_off
+from mnist_cnn.data_loader import Dataset, load, split_off, with_classes
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
 from mnist_cnn.train import calibrate, learn_limits
@@ -79,7 +79,8 @@ def command(models: Positional[tuple[Path, ...]], output: Path, data_dir: Path |
     members = [load_checkpoint(path) for path in models]
     check_alike(members, models)
     check_writable(output.parent)
-    save_checkpoint(average(members, load(members[0].dataset, data_dir)), output)
+    dataset = with_classes(load(members[0].dataset, data_dir), members[0].classes, models[0])
+    save_checkpoint(average(members, dataset), output)
     print(f"{len(members)} models averaged: {output}")
 
 

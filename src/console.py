@@ -60,6 +60,11 @@ def sentence(box: str) -> str:
     return " ".join(rows[:end]).rstrip(".")
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many of something there are: 1 error, 2,000 errors."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """End the program with one line on stderr: code 2 on wrong input, 128 and the signal's number on a signal."""

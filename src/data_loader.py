@@ -5,7 +5,9 @@ import gzip
 import hashlib
 import math
 import sys
+import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +20,9 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, read_published
+from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, found_instead, lacking, read_published
 from mnist_cnn.errors import InputError
-from mnist_cnn.picture_folder import class_folders, read_folders
+from mnist_cnn.picture_folder import class_folders, contents, read_folders, without_pictures
 from mnist_cnn.preprocess import SIDE
 
 DIGITS = tuple("0123456789")
@@ -29,6 +31,7 @@ GARMENTS = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 LARGEST_FILE = 1 << 30  # bytes of one unpacked IDX file
+MOST_NAMES, MOST_LETTERS = 10, 30  # of classes in an error line
 
 
 @dataclass(frozen=True)
@@ -112,14 +115,14 @@ def load_folder(folder: Path) -> Dataset:
     """
     if folders := class_folders(folder):
         return load_pictures(folder.resolve().name, folders)
-    paths = [find_file(file, [folder]) for file in FILES]
-    missing = [file for file, path in zip(FILES, paths, strict=True) if path is None]
-    if missing:
+    if missing := lacking([folder]):
+        below = without_pictures(sum(contents(folder).values(), Counter()))
+        found = found_instead([folder]) + (f"; in its subfolders: {below}" if below else "")
         raise InputError(
-            f"{folder} lacks {', '.join(missing)} (or .gz); put the four IDX files of a dataset there, "
+            f"{folder} lacks {missing} (or .gz){found}; put the four IDX files of a dataset there, "
             "or a subfolder of pictures per class"
         )
-    arrays = [parse_idx(read_unverified(path), str(path)) for path in paths if path]
+    arrays = [parse_idx(read_unverified(path), str(path)) for file in FILES if (path := find_file(file, [folder]))]
     classes = tuple(str(label) for label in range(int(arrays[1].max(initial=0)) + 1))
     return assemble(own_name(folder.resolve().name), classes, arrays)
 
@@ -130,14 +133,27 @@ def own_name(name: str) -> str:
 
 
 def load_pictures(name: str, folders: list[Path]) -> Dataset:
-    """Load pictures from one folder per class; every fifth picture of a class, by name, is in the test split."""
-    names = tuple(folder.name for folder in folders)
-    classes = DIGITS if set(names) <= set(DIGITS) else names
+    """Load pictures from one folder per class; every fifth picture of a class, by name, is in the test split.
+
+    Names are compared in Unicode's composed form: file systems differ in how they keep an accent.
+    """
+    names = [unicodedata.normalize("NFC", folder.name) for folder in folders]
+    classes = DIGITS if set(names) <= set(DIGITS) else tuple(dict.fromkeys(names))
     images, numbers = read_folders(folders)
     labels = torch.tensor([classes.index(names[number]) for number in numbers])
     place = torch.cat([torch.arange(int(count)) for count in np.bincount(numbers)])
     everything, held_out = Split(torch.from_numpy(images)[:, None], labels), place % 5 == 4
     return Dataset(own_name(name), classes, everything[~held_out], everything[held_out])
+
+
+def check_testable(dataset: Dataset) -> None:
+    """Check that what a dataset teaches can be tested in the end.
+
+    Raises:
+        InputError: no image is in its test split.
+    """
+    if not len(dataset.test):
+        raise InputError(f"no class of {dataset.name} has five pictures, of which one would be for the test; add some")
 
 
 def all_as_test(dataset: Dataset) -> Dataset:
@@ -147,12 +163,41 @@ def all_as_test(dataset: Dataset) -> Dataset:
     return dataclasses.replace(dataset, test=Split(images, labels))
 
 
+def with_classes(dataset: Dataset, classes: tuple[str, ...], model: Path) -> Dataset:
+    """Number the labels as a model does, whose classes may be more, or in another order: names decide.
+
+    Args:
+        dataset: whose classes without an image do not matter.
+        classes: the name of each logit.
+        model: where the model is, for the error.
+
+    Raises:
+        InputError: an image is of a class that the model does not know.
+    """
+    used = set(dataset.train.labels.tolist() + dataset.test.labels.tolist())
+    if not {dataset.classes[label] for label in used} <= set(classes):
+        raise InputError(
+            f"{model} tells {shortened(classes)} apart, {dataset.name} has {shortened(dataset.classes)}; rename its "
+            "folders after the model's classes, name a matching dataset with --dataset, or a model of the same classes "
+            "with --checkpoint or --init-from"
+        )
+    number = torch.tensor([classes.index(name) if name in classes else -1 for name in dataset.classes])
+    train, test = (Split(split.images, number[split.labels]) for split in (dataset.train, dataset.test))
+    return Dataset(dataset.name, classes, train, test)
+
+
+def shortened(names: tuple[str, ...]) -> str:
+    """List the first names, and the first letters of each."""
+    shown = [name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..." for name in names[:MOST_NAMES]]
+    return ", ".join(shown + ["..."] * (len(names) > MOST_NAMES))
+
+
 def rehearse(dataset: Dataset, known: Dataset, count: int = 5000) -> Dataset:
     """Mix what a model is to learn with what it knows, lest it forgets (Robins 1995, "Catastrophic Forgetting").
 
     Args:
         dataset: its train split is repeated until it is a tenth of the mixture or more.
-        known: the dataset that the model was trained on, of as many classes.
+        known: the dataset that the model was trained on, of the same classes.
         count: how many of its training images to take.
     """
     old = known.train[torch.randperm(len(known.train), generator=torch.Generator().manual_seed(0))[:count]]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mnist_cnn.errors import InputError
 
+Content = TypeVar("Content")
 SECONDS_FOR_ROLL_CALL = 5
 
 
@@ -140,7 +142,7 @@ def gathered(rows: Tensor, count: int) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)[:count]
 
 
-def from_first(content: bytes | None) -> bytes | None:
+def from_first(content: Content) -> Content:
     """Give every process what rank 0 has."""
     box = [content]
     if dist.is_initialized():

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ SECONDS_TO_ANSWER = 10  # between two bytes
 SECONDS_TO_FINISH = 600  # one file from one mirror
 LARGEST_FILE = 64 << 20  # bytes; the largest published one has 26,421,880
 BLOCK = 1 << 14  # bytes
+COPY = r"( ?\(\d+\)|[ -]\d+)?(\.gz)?"  # how browsers mark a second download, and packed files
+DATA = re.compile(
+    r".*(ubyte|mnist|t10k).*|.*\.(gz|zip|tar|tgz|7z|rar|npz|csv|pkl|parquet|mat|crdownload|part|partial|download)", re.I
+)
+"""Names of files that may hold a dataset: whole, packed, half downloaded, in another format or under another name."""
+MOST_NAMED = 8
 
 
 class MirrorError(InputError):
@@ -100,26 +107,56 @@ def read_published(name: str, data_dir: Path | None) -> tuple[bytes, ...]:
     """Read the four files of a published dataset, unpacked, in the order of `FILES`.
 
     They are looked for in `data_dir`, then `$MNIST_CNN_DATA`, then `./data` (packed or not, flat or in
-    torchvision's layout); what is missing is downloaded into `data_dir` or `./data`.
+    torchvision's layout, also as other programs name them); what is missing is downloaded into `data_dir` or `./data`.
 
     Raises:
-        MirrorError: a file is not on disk and no mirror gave it.
+        MirrorError: a file is not on disk and no mirror gave it; what looks like data is named.
         InputError: a file's SHA-256 is wrong; it was not parsed.
     """
     source = SOURCES[name]
-    folders = [data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER]
+    folders = [Path(folder) for folder in (data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER) if folder]
+    places = [place for folder in folders for place in (folder / source.folder / "raw", folder)]
     contents = []
     for file in FILES:
-        places = [place for folder in folders if folder for place in (Path(folder, source.folder, "raw"), Path(folder))]
-        path = find_file(file, places) or download(file, source, data_dir or DEFAULT_FOLDER)
+        try:
+            path = find_file(file, places) or download(file, source, data_dir or DEFAULT_FOLDER)
+        except MirrorError as error:
+            found = found_instead(places)
+            raise MirrorError(f"{error}; missing: {lacking(places)}{found}" if found else str(error)) from None
         contents.append(read_verified(path, source.sha256[file]))
     return tuple(contents)
 
 
 def find_file(file: str, folders: list[Path]) -> Path | None:
-    """Return the first copy of `file` in the folders, unpacked or .gz, or None."""
-    candidates = (folder / name for folder in folders for name in (file, f"{file}.gz"))
-    return next((path for path in candidates if path.is_file()), None)
+    """Return the first copy of `file` in the folders, unpacked or .gz, or None; its own name goes before namesakes."""
+    for folder in folders:
+        for path in (folder / file, folder / f"{file}.gz", *namesakes(file, folder)):
+            if path.is_file():
+                return path
+    return None
+
+
+def namesakes(file: str, folder: Path) -> list[Path]:
+    """List what programs call `file`, in a folder or, as in Kaggle's archive, in one of such a name below it.
+
+    7-zip writes `train-images.idx3-ubyte`, browsers `train-images-idx3-ubyte (1).gz`.
+    """
+    name = re.compile(file.replace("-", "[-._]") + COPY, re.IGNORECASE)
+    here = [path for path in sorted(folder.glob("*")) if name.fullmatch(path.name)]
+    return here + [path for below in here for path in sorted(below.glob("*")) if name.fullmatch(path.name)]
+
+
+def lacking(folders: list[Path]) -> str:
+    """List which of the four files are in none of the folders."""
+    return ", ".join(file for file in FILES if not find_file(file, folders))
+
+
+def found_instead(folders: list[Path]) -> str:
+    """Go on with a sentence: what looks like data in the folders or one below them; "" where nothing does."""
+    below = (path for folder in folders for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)))
+    there = list(dict.fromkeys(f"{str(path)!r}" for path in below if DATA.fullmatch(path.name) and path.is_file()))
+    names = ", ".join([*there[:MOST_NAMED], *["..."] * (len(there) > MOST_NAMED)])
+    return f"; found {names}: unpack archives, finish downloads, give files those names" if there else ""
 
 
 def download(file: str, source: Source, data_dir: Path) -> Path:

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from mnist_cnn.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import CNN, Network
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load, with_classes
 from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import check_writable, whole_file
@@ -231,7 +231,8 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
         InputError: the checkpoint or the dataset cannot be read, or the file fails its checks.
     """
     checkpoint = load_checkpoint(file)
-    expected, dataset = TorchModel(checkpoint, file), load(checkpoint.dataset, data_dir)
+    expected = TorchModel(checkpoint, file)
+    dataset = with_classes(load(checkpoint.dataset, data_dir), checkpoint.classes, file)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
     proto, about = to_onnx(expected), expected.about
     wanted = expected.look(images)[0]

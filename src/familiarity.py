@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig, Network
@@ -50,19 +50,43 @@ class Familiarity:
         places = (description @ self.whitening)[:, None] - self.means @ self.whitening
         return places.square().sum(dim=2).amin(dim=1)
 
+    def trusted(self, probability: Tensor, distance: Tensor) -> float:
+        """Return the share 0..1 of answers to be trusted, by the probability [N] and the distance [N] of each."""
+        trusted = (probability >= self.least_probability) & (distance <= self.most_distance)
+        return float(trusted.double().mean())
+
+
+class WithDistance(nn.Module):
+    """A network that puts the distance to what it knows beside the logits, in one pass."""
+
+    def __init__(self, network: Network, familiarity: Familiarity) -> None:
+        """Keep both."""
+        super().__init__()
+        self.network, self.familiarity = network, familiarity
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images as `CNN.forward` takes them to logits and a distance each, float32 [N, classes + 1] on the CPU."""
+        logits, description = (part.float().cpu() for part in self.network.describe(images))
+        return torch.cat([logits, self.familiarity.distance(description)[:, None]], dim=1)
+
 
 def fit_familiarity(model: Network, train: Split, val: Split, temperature: float) -> Familiarity:
-    """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass."""
+    """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass.
+
+    A class without an image gets the mean of another, which changes no distance.
+    """
     model.eval()
     known, labels = describe(model, train)[1], train.labels.cpu()
-    means = torch.stack([known[labels == digit].mean(dim=0) for digit in range(model.config.classes)])
+    there = set(labels.tolist())
+    places = [digit if digit in there else min(there) for digit in range(model.config.classes)]
+    means = torch.stack([known[labels == digit].mean(dim=0) for digit in places])
     residuals = (known - means[labels]).double()
     covariance = residuals.T @ residuals / len(residuals)
     covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
-    places = Familiarity(means, whitening, float("inf"), 0.0)
+    unlimited = Familiarity(means, whitening, float("inf"), 0.0)
     logits, description = describe(model, val)
-    probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), places.distance(description)
+    probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), unlimited.distance(description)
     share = both_pass(probability, distance)
     return Familiarity(means, whitening, distance.quantile(share).item(), probability.quantile(1 - share).item())
 

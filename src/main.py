@@ -7,10 +7,9 @@ from pathlib import Path
 
 from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse
-from mnist_cnn.data_loader import Dataset, load, rehearse
+from mnist_cnn.data_loader import Dataset, check_testable, load, rehearse, with_classes
 from mnist_cnn.device import pick_device
-from mnist_cnn.distributed import joined, rank
-from mnist_cnn.errors import InputError
+from mnist_cnn.distributed import from_first, joined, rank
 from mnist_cnn.evaluate import IMAGES, MODELS, evaluate_and_show
 from mnist_cnn.files import check_writable, remove_leftovers
 from mnist_cnn.interruption import raise_on_sigterm
@@ -33,15 +32,16 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
             check_writable(config.output_dir)
             remove_leftovers(config.output_dir / IMAGES)
         dataset = load(config.dataset, config.data_dir)
+        check_testable(dataset)
         if config.init_from:
-            dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
+            dataset = with_known(config.init_from, dataset, config.data_dir)
         if enough_epochs:
             config = with_enough_epochs(config, len(dataset.train))
         print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
         checkpoint = fit(dataset, config)
         path /= f"{run_name(dataset.name, config.preset)}_final.pth"
+        checkpoint = from_first(learn_limits(checkpoint, dataset) if rank() == 0 else checkpoint)
         if rank() == 0:
-            checkpoint = learn_limits(checkpoint, dataset)
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
         print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
@@ -51,19 +51,15 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
     return path
 
 
-def load_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
-    """Load the dataset that a model was trained on.
+def with_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
+    """Number a dataset's classes as a model does, and mix in what the model was trained on.
 
     Raises:
-        InputError: it has other classes than the one to learn.
+        InputError: one of the two has classes that the model does not know.
     """
-    checkpoint = load_checkpoint(path)
-    if checkpoint.classes != dataset.classes:
-        raise InputError(
-            f"{path} tells {', '.join(checkpoint.classes)} apart, {dataset.name} has {', '.join(dataset.classes)}; "
-            "--init-from needs a model of the same classes"
-        )
-    return load(checkpoint.dataset, data_dir)
+    model = load_checkpoint(path)
+    dataset = with_classes(dataset, model.classes, path)
+    return rehearse(dataset, with_classes(load(model.dataset, data_dir), model.classes, path))
 
 
 def read_config(argv: Sequence[str] | None, prog: str) -> tuple[TrainConfig, bool]:

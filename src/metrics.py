@@ -37,6 +37,7 @@ class Report:
         calibration_error: expected calibration error over 15 bins, 0..1.
         confusion_matrix: counts; row is the true class, column the predicted one.
         classes: the score of each class.
+        trusted: share of answers to be trusted, 0..1; None where the model cannot tell.
     """
 
     count: int
@@ -47,10 +48,11 @@ class Report:
     calibration_error: float
     confusion_matrix: list[list[int]]
     classes: list[ClassScore]
+    trusted: float | None = None
 
 
 def score(probabilities: Floats, labels: Ints, classes: tuple[str, ...]) -> Report:
-    """Compare probabilities [N, C] with labels [N]. A class never predicted has precision 0."""
+    """Compare probabilities [N, C] with labels [N]. A class never predicted has precision 0, an absent one recall 0."""
     predicted = probabilities.argmax(axis=1)
     indices = list(range(len(classes)))
     correct = int((predicted == labels).sum())

@@ -1,6 +1,9 @@
 """A folder of pictures with one subfolder per class becomes 28x28 images and labels."""
 
 import os
+import sys
+import unicodedata
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,27 +11,88 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from mnist_cnn.console import counted
+from mnist_cnn.distributed import rank
 from mnist_cnn.errors import InputError
 from mnist_cnn.ink import find_ink
 from mnist_cnn.picture import SUFFIXES, Pixels, read_picture
 from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
 
+PICTURE = "picture"
+SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synology and Windows, in lower case
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of controls, surrogates and separators of lines
+
 
 def class_folders(folder: Path) -> list[Path]:
-    """List the subfolders that hold pictures, sorted by name."""
-    return sorted(below for below in folder.iterdir() if below.is_dir() and pictures_in(below))
+    """List the class folders, sorted by name; none where no subfolder holds a picture. Say on stderr what is skipped.
+
+    Raises:
+        InputError: a class has no picture, or a name that cannot be printed.
+    """
+    classes = contents(folder)
+    if not any(kinds[PICTURE] for kinds in classes.values()):
+        return []
+    for below, kinds in classes.items():
+        check_class(below, kinds)
+    others = set(folder.iterdir()) - set(classes)
+    beside = Counter(kind(below) if is_hidden(below) else "stray file" for below in others)
+    skipped = without_pictures(sum(classes.values(), beside))
+    if skipped and rank() == 0:
+        print(f"skipped in {folder}: {skipped}", file=sys.stderr)
+    return list(classes)
+
+
+def contents(folder: Path) -> dict[Path, Counter[str]]:
+    """Count what is in each subfolder that is not hidden, by kind; sorted by name."""
+    folders = sorted(below for below in folder.iterdir() if below.is_dir() and not is_hidden(below))
+    return {below: Counter(map(kind, below.iterdir())) for below in folders}
+
+
+def check_class(folder: Path, kinds: Counter[str]) -> None:
+    """Check that a class has a name and a picture.
+
+    Raises:
+        InputError: it has not.
+    """
+    if any(unicodedata.category(letter) in UNPRINTABLE for letter in folder.name):
+        raise InputError(f"{folder.parent} has a class {folder.name!r}, which cannot be printed; rename its folder")
+    if not kinds[PICTURE]:
+        raise InputError(
+            f"the class {folder} holds no picture that can be read ({without_pictures(kinds) or 'it is empty'}); "
+            f"put some there ({', '.join(SUFFIXES)}) or move it out of {folder.parent}"
+        )
+
+
+def without_pictures(kinds: Counter[str]) -> str:
+    """Say what there is besides pictures, the most first."""
+    return ", ".join(counted(number, name) for name, number in kinds.most_common() if name != PICTURE)
+
+
+def is_hidden(path: Path) -> bool:
+    """Tell what systems put beside a person's own files, AppleDouble's `._` files too."""
+    return path.name.startswith(".") or path.name.lower() in SYSTEMS
+
+
+def kind(path: Path) -> str:
+    """Say what an entry of a class folder is."""
+    if path.is_dir():
+        return "hidden folder" if is_hidden(path) else "nested folder"
+    if is_hidden(path):
+        return "hidden file"
+    suffix = path.suffix.lower()
+    return PICTURE if suffix in SUFFIXES else f"{suffix} file" if suffix.isprintable() and suffix else "other file"
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """List the pictures of a folder, sorted by name."""
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+    return sorted(file for file in folder.iterdir() if kind(file) == PICTURE)
 
 
-def read_folders(folders: list[Path]) -> tuple[Pixels, npt.NDArray[np.uint8]]:
+def read_folders(folders: list[Path]) -> tuple[Pixels, npt.NDArray[np.int64]]:
     """Read and prepare all pictures of some folders, with a progress bar.
 
     Returns:
-        Images, uint8 [N, 28, 28], and the number of the folder each came from, uint8 [N].
+        Images, uint8 [N, 28, 28], and the number of the folder each came from, int64 [N].
 
     Raises:
         InputError: one cannot be read or shows nothing.
@@ -37,7 +101,7 @@ def read_folders(folders: list[Path]) -> tuple[Pixels, npt.NDArray[np.uint8]]:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         prepared = threads.map(prepared_image, (file for file, _ in files))
         images = list(tqdm(prepared, total=len(files), desc="pictures", unit=" files", leave=False, disable=None))
-    return np.stack(images), np.array([label for _, label in files], dtype=np.uint8)
+    return np.stack(images), np.array([label for _, label in files], dtype=np.int64)
 
 
 def prepared_image(file: Path) -> Pixels:

@@ -110,26 +110,31 @@ def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
 
 
 def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
-    """Draw precision, recall and F1, with 95 % Wilson intervals, on an axis where 0.99 and 0.999 differ."""
+    """Draw precision, recall and F1, with 95 % Wilson intervals, on an axis where 0.99 and 0.999 differ.
+
+    Classes without an image have no place there.
+    """
     axes = figure.subplots()
+    classes = [score for score in report.classes if score.support]
+    there = [score.support > 0 for score in report.classes]
     scores = {
-        "precision": ([score.precision for score in report.classes], ORANGE, "s", -0.2),
-        "recall": ([score.recall for score in report.classes], BLUE, "o", 0.0),
-        "F1": ([score.f1 for score in report.classes], "black", "D", 0.2),
+        "precision": ([score.precision for score in classes], ORANGE, "s", -0.2),
+        "recall": ([score.recall for score in classes], BLUE, "o", 0.0),
+        "F1": ([score.f1 for score in classes], "black", "D", 0.2),
     }
     counts = np.array(report.confusion_matrix)
-    trials = {"precision": counts.sum(axis=0), "recall": counts.sum(axis=1)}
-    closest = 10 ** np.floor(-np.log10(max(score.support for score in report.classes)))  # stands for a perfect score
-    rows = np.arange(len(report.classes))
+    trials = {"precision": counts.sum(axis=0)[there], "recall": counts.sum(axis=1)[there]}
+    closest = 10 ** np.floor(-np.log10(max(score.support for score in classes)))  # stands for a perfect score
+    rows = np.arange(len(classes))
     for name, (values, color, marker, shift) in scores.items():
         distance = np.maximum(1 - np.array(values), closest)
         axes.scatter(distance, rows + shift, color=color, marker=marker, s=34, label=name, zorder=3)
         if name in trials:
-            right_of = zip(counts.diagonal(), np.maximum(trials[name], 1), strict=True)
+            right_of = zip(counts.diagonal()[there], np.maximum(trials[name], 1), strict=True)
             bounds = [wilson_interval(int(right), int(of)) for right, of in right_of]
             far, near = (np.maximum(1 - np.array(ends), closest) for ends in zip(*bounds, strict=True))
             axes.hlines(rows + shift, near, far, color=color, alpha=0.4, linewidth=1.2)
-    hardest = min(report.classes, key=lambda score: score.f1)
+    hardest = min(classes, key=lambda score: score.f1)
     axes.set_title(f"Hardest class: {hardest.name} (F1 {hardest.f1:.4f})\n{title}")
     axes.set_xscale("log")
     farthest = max(20 * closest, 3 * max(1 - min(values) for values, *_ in scores.values()))
@@ -137,7 +142,7 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
     steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(rows, [f"{score.name}  (n={score.support:,})" for score in report.classes])
+    axes.set_yticks(rows, [f"{score.name}  (n={score.support:,})" for score in classes])
     axes.invert_yaxis()
     axes.set_xlabel("score; each step to the right halves the distance from 1, or nearly")
     axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from mnist_cnn.checkpoint import save_checkpoint
 from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.data_loader import Dataset, load
+from mnist_cnn.data_loader import Dataset, check_testable, load
 from mnist_cnn.device import pick_device, pick_dtype
 from mnist_cnn.errors import InputError, Stopped
 from mnist_cnn.evaluate import MODELS, evaluate
@@ -195,6 +195,7 @@ def command(
         check_writable(folder)
     read_rows(output)
     data = load(dataset, data_dir)
+    check_testable(data)
     config = with_enough_epochs(PRESETS[preset].train, len(data.train))
     configs = [dataclasses.replace(config, seed=seed, device=device) for seed in range(seeds)]
     try:

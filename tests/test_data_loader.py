@@ -21,9 +21,10 @@ from mnist_cnn.data_loader import (
     pair,
     parse_idx,
     pixel_statistics,
+    read_unverified,
     split_off,
 )
-from mnist_cnn.download import FILES
+from mnist_cnn.download import FILES, find_file
 from mnist_cnn.errors import InputError
 
 LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])
@@ -110,6 +111,60 @@ def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path) -> None:
     assert dataset.train.images.dtype == torch.uint8
     assert dataset.train.images.shape == (40, 1, 28, 28)
     assert dataset.test.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
+
+
+NAMES = {
+    "7-zip": lambda file: file.replace("-idx", ".idx"),
+    "Chrome, a second time": lambda file: f"{file} (1).gz",
+    "Firefox, a second time": lambda file: f"{file}(1).gz",
+    "Safari, a second time": lambda file: f"{file}-2.gz",
+    "Kaggle": lambda file: f"{file}/{file}",
+    "Kaggle, 7-zip": lambda file: f"{file}/{file.replace('-idx', '.idx')}",
+    "upper case": str.upper,
+    "dots": lambda file: file.replace("-", ".") + ".gz",
+}
+"""What programs call the four files, by what called them so."""
+
+
+def renamed(folder: Path, target: Path, program: str) -> Path:
+    """Copy a dataset as a program leaves it."""
+    for file in FILES:
+        path = target / NAMES[program](file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = read_unverified(find_file(file, [folder]))
+        path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+    return target
+
+
+@pytest.mark.parametrize("program", NAMES)
+def test_files_are_found_under_the_names_that_programs_give_them(tmp_path: Path, program: str) -> None:
+    (tmp_path / "own").mkdir()
+    own, other = load(str(write_dataset(tmp_path / "own"))), renamed(tmp_path / "own", tmp_path / "other", program)
+    dataset = load(str(other))
+    assert torch.equal(dataset.train.images, own.train.images)
+    assert torch.equal(dataset.test.labels, own.test.labels)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["archive.zip"], "found '{}/archive.zip': unpack archives"),
+        (["emnist-digits-test-images-idx3-ubyte.gz"], "'{}/emnist-digits-test-images-idx3-ubyte.gz'"),
+        (["train-images-idx3-ubyte.gz.crdownload"], "'{}/train-images-idx3-ubyte.gz.crdownload'"),
+        (["raw/t10k-labels-idx1-ubyte.gz"], "'{}/raw/t10k-labels-idx1-ubyte.gz'"),
+        (["mnist.npz", "train.csv"], "found '{0}/mnist.npz', '{0}/train.csv'"),
+        (["0/1.heic", "1/2.HEIC"], "in its subfolders: 2 .heic files"),
+        (["train/0/1.png", "train/1/2.png"], "in its subfolders: 2 nested folders"),
+        ([f"{number}.csv" for number in range(20)], "'{}/15.csv', ...: unpack"),
+    ],
+)
+def test_a_folder_that_is_no_dataset_says_what_was_seen(tmp_path: Path, files: list[str], words: str) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).touch()
+    with pytest.raises(InputError, match=f"lacks {', '.join(FILES)}") as error:
+        load(str(tmp_path))
+    assert words.format(tmp_path) in str(error.value)
 
 
 def test_a_folder_cannot_pass_for_mnist(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import shutil
 import socket
 import struct
@@ -26,6 +27,7 @@ from mnist_cnn import download
 from mnist_cnn.data_loader import load
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
 from mnist_cnn.errors import InputError
+from test_data_loader import NAMES, renamed
 
 LABELS = "t10k-labels-idx1-ubyte"
 
@@ -409,6 +411,58 @@ def test_processes_share_one_download(tmp_path: Path, mnist_data: Path) -> None:
         racers = [subprocess.Popen(command, env=env, cwd=tmp_path, stdout=subprocess.PIPE) for _ in range(3)]
         assert [racer.communicate(timeout=120)[0].strip() for racer in racers] == [b"47040016 60008 7840016 10008"] * 3
     assert sorted(requests) == sorted(f"/MNIST/raw/{file}.gz" for file in FILES)
+
+
+@pytest.mark.parametrize("program", NAMES)
+def test_published_files_are_found_under_other_names_and_verified(
+    tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    unpacked = {file: gzip.decompress(small[f"{file}.gz"]) for file in FILES}
+    sha256 = {file: hashlib.sha256(content).hexdigest() for file, content in unpacked.items()}
+    packed = {file: hashlib.sha256(gzip.compress(content, mtime=0)).hexdigest() for file, content in unpacked.items()}
+    monkeypatch.setitem(SOURCES, "mnist", Source("MNIST", (), {file: (packed[file], sha256[file]) for file in FILES}))
+    (tmp_path / "own").mkdir()
+    for file, content in unpacked.items():
+        (tmp_path / "own" / file).write_bytes(content)
+    data = renamed(tmp_path / "own", tmp_path / "data" / "MNIST" / "raw", program)
+    assert read_published("mnist", None) == tuple(unpacked.values())
+    damaged = data / NAMES[program](LABELS)
+    damaged.write_bytes(b"wrong")
+    with pytest.raises(InputError, match=f"{re.escape(str(damaged.relative_to(tmp_path)))} is damaged or another file"):
+        read_published("mnist", None)
+
+
+UNUSABLE = {
+    "some": [f"{FILES[0]}.gz", f"{FILES[1]}.gz"],
+    "an archive": ["archive.zip"],
+    "a download under way": [f"{LABELS}.gz.crdownload", f"{FILES[0]}.gz.part"],
+    "another format": ["mnist.npz", "mnist_train.csv"],
+    "a wrong name": ["emnist-digits-train-images-idx3-ubyte.gz"],
+    "a wrong folder": [f"mine/{file}.gz" for file in FILES],
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+def test_what_looks_like_data_is_named_where_it_cannot_be_used(
+    tmp_path: Path,
+    small: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    monkeypatch.setitem(SOURCES, "mnist", source_of(small))
+    for name in UNUSABLE[kind]:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(small.get(name, b""))
+    assert load("auto").name == "digits"
+    said = capsys.readouterr().err
+    with pytest.raises(
+        MirrorError, match=re.escape(f"; missing: {', '.join(FILES[2 if kind == 'some' else 0 :])}; found ")
+    ) as error:
+        load("mnist")
+    assert f"NOTE: {error.value}\n" in said
+    for name in UNUSABLE[kind]:
+        assert repr(str(Path("data", name))) in str(error.value)
 
 
 def test_data_is_looked_for_in_order(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:

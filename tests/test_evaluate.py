@@ -2,16 +2,23 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from conftest import ROOT, Program, assert_one_line_error
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.cnn_model import CNN, ModelConfig
-from mnist_cnn.data_loader import DIGITS, Dataset
-from mnist_cnn.evaluate import evaluate, infer
+from mnist_cnn.cnn_model import CNN, ModelConfig, build
+from mnist_cnn.data_loader import DIGITS, Dataset, Split, all_as_test, load, split_off
+from mnist_cnn.download import FILES
+from mnist_cnn.evaluate import evaluate, infer, warn_of_strange_images
+from mnist_cnn.familiarity import PASS, fit_familiarity
+from mnist_cnn.metrics import score
+from test_data_loader import idx
 
 FIGURES = {
     "loss_vs_epoch.png",
@@ -88,6 +95,84 @@ def test_the_shipped_model_is_evaluated_on_the_bundled_digits_where_mnist_is_not
     assert not (tmp_path / "saved_models" / "mnist_cnn_final.json").exists()
 
 
+LIKE_MNIST: dict[str, Callable[[Tensor], Tensor]] = {
+    "as it is": lambda images: images,
+    "dark on light": lambda images: 255 - images,
+    "of little contrast": lambda images: images // 4 + 100,
+}
+UNLIKE_MNIST: dict[str, Callable[[Tensor], Tensor]] = {
+    "transposed": lambda images: images.transpose(2, 3).contiguous(),
+    "turned": lambda images: torch.rot90(images, 1, (2, 3)).contiguous(),
+    "mirrored": lambda images: images.flip(3),
+    "upside down": lambda images: images.flip(2),
+    "shifted": lambda images: images.roll(6, 3),
+    "rows of another width": lambda images: images.flatten().roll(300).view(images.shape).roll(9, 2),
+    "noise": lambda images: torch.randint(256, images.shape, generator=torch.Generator().manual_seed(0)).byte(),
+    "blank": torch.zeros_like,
+}
+
+
+@pytest.mark.parametrize("change", LIKE_MNIST | UNLIKE_MNIST)
+def test_images_unlike_the_models_own_are_hinted_at(
+    mnist: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    model = load_checkpoint(shipped)
+    images = (LIKE_MNIST | UNLIKE_MNIST)[change](mnist.test.images[:2000])
+    split = Split(images, mnist.test.labels[:2000])
+    report, _ = evaluate(model.build_model(), split, mnist.classes, model.temperature, model.familiarity)
+    warn_of_strange_images(report, "theirs")
+    said = capsys.readouterr().err
+    assert ("theirs is unlike what this model was trained on: transposed" in said) == (change in UNLIKE_MNIST)
+    assert (f"{report.trusted:.1%} are to be trusted" in said) == (change in UNLIKE_MNIST)
+
+
+def test_real_digits_are_not_hinted_at(
+    real_digits: Path, digits: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load_checkpoint(shipped)
+    for split in (digits.test, all_as_test(load(str(real_digits))).test):
+        report, _ = evaluate(model.build_model(), split, DIGITS, model.temperature, model.familiarity)
+        warn_of_strange_images(report, "theirs")
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_a_few_doubtful_answers_are_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    report = score(np.eye(2), np.array([0, 1]), ("a", "b"))
+    for trusted, count, hint in (
+        (0.5, 4, False),
+        (0.0, 4, True),
+        (0.7, 50, False),
+        (0.7, 5000, True),
+        (1.0, 50, False),
+    ):
+        warn_of_strange_images(dataclasses.replace(report, trusted=trusted, count=count), "theirs")
+        assert bool(capsys.readouterr().err) == hint
+
+
+def test_a_transposed_folder_is_hinted_at_by_the_command(program: Program, mnist: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "emnist").mkdir()
+    for file in FILES:
+        split = mnist.train if file.startswith("train") else mnist.test
+        array = split.images[:500, 0].transpose(1, 2) if "images" in file else split.labels[:500]
+        (tmp_path / "emnist" / file).write_bytes(idx(array.numpy()))
+    result = program("evaluate.py", "--dataset", "emnist")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "saved_models" / "mnist_cnn_final_on_emnist.json").read_text(encoding="utf-8"))
+    assert report["trusted"] < 0.6
+    assert result.stderr.startswith("\nWARNING: emnist is unlike what this model was trained on: transposed")
+    assert f"{report['trusted']:.1%} are to be trusted" in result.stderr
+
+
+def test_an_average_counts_its_trusted_answers_in_one_pass(digits: Dataset) -> None:
+    torch.manual_seed(0)
+    model = build(ModelConfig(stages=((4,), (8,)), members=2)).eval()
+    train, val = split_off(digits.train, 0.3)
+    familiarity = fit_familiarity(model, train, val, 1.0)
+    report, probabilities = evaluate(model, val, digits.classes, 1.0, familiarity)
+    assert PASS - 0.005 <= report.trusted <= 1
+    np.testing.assert_array_equal(probabilities, evaluate(model, val, digits.classes)[1])
+
+
 def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path: Path, model: CNN) -> None:
     history = [{"epoch": 1, "train_loss": 2.0, "val_loss": 2.0, "val_accuracy": 0.1}]
     checkpoint = Checkpoint(
@@ -103,7 +188,9 @@ def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path
     save_checkpoint(checkpoint, tmp_path / "mine.pth")
     result = program("evaluate.py", "--checkpoint", tmp_path / "mine.pth", "--dataset", "digits", "--output-dir", "out")
     assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "out" / "saved_models" / "mine_on_digits.json").read_text())["count"] == 360
+    report = json.loads((tmp_path / "out" / "saved_models" / "mine_on_digits.json").read_text())
+    assert (report["count"], report["trusted"]) == (360, None)
+    assert "WARNING" not in result.stderr
 
     three = CNN(dataclasses.replace(model.config, classes=3))
     other = dataclasses.replace(
@@ -111,4 +198,4 @@ def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path
     )
     save_checkpoint(other, tmp_path / "three.pth")
     result = program("evaluate.py", "--checkpoint", "three.pth", "--dataset", "digits")
-    assert_one_line_error(result, "three.pth tells 3 classes apart, digits has 10", "--dataset")
+    assert_one_line_error(result, "three.pth tells a, b, c apart, digits has 0, 1, 2, 3", "--dataset")

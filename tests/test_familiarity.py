@@ -53,6 +53,19 @@ def test_limits_let_the_share_of_validation_pass(digits: Dataset) -> None:
         torch.testing.assert_close(familiarity.means[digit], known[train.labels == digit].mean(dim=0))
 
 
+def test_a_class_without_images_changes_no_distance(digits: Dataset) -> None:
+    torch.manual_seed(0)
+    model = CNN(ModelConfig(stages=((8,), (8, 8))))
+    some = digits.train[torch.isin(digits.train.labels, torch.tensor([3, 7]))]
+    train, val = split_off(some, 0.3)
+    familiarity = fit_familiarity(model, train, val, 1.0)
+    familiarity.check(model.config)
+    logits, description = describe(model, val)
+    assert PASS - 0.02 <= share_trusted(familiarity, logits.softmax(dim=1).amax(dim=1), description) <= 1
+    only = dataclasses.replace(familiarity, means=familiarity.means[[3, 7]])
+    torch.testing.assert_close(familiarity.distance(description), only.distance(description), rtol=1e-4, atol=0)
+
+
 def test_digits_pass_and_other_things_do_not(mnist: Dataset, mnist_data: Path) -> None:
     assert trusted(mnist.test.images) == pytest.approx(PASS, abs=0.003)
     dice = np.random.default_rng(0)

@@ -1,11 +1,13 @@
 """Every figure can be drawn from any result; whether it is worth looking at, people decide."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -60,6 +62,16 @@ def test_misclassified_shows_true_predicted_and_probability_of_every_error(digit
         label = int(digits.test.labels[index])
         assert f"{label} > {(label + 1) % 10}\n91.0%  #{index}" in texts(figure)
     assert "All 12 errors" in texts(figure)
+
+
+def test_classes_without_images_are_no_hardest_class(digits: Dataset) -> None:
+    split = digits.test[torch.isin(digits.test.labels, torch.tensor([1, 7]))]
+    probabilities = probabilities_with_errors(split, 3)
+    figure = Figure()
+    plots.per_class_metrics(figure, "title", score(probabilities, split.labels.numpy(), digits.classes))
+    names = [label.get_text()[:1] for label in figure.axes[0].get_yticklabels()]
+    assert names == ["1", "7"]
+    assert re.search("Hardest class: [17]", texts(figure))
 
 
 def test_titles_name_the_data(tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
