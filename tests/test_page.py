@@ -16,11 +16,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from conftest import ROOT
+from mnist_cnn.checkpoint import SHIPPED
 from test_serve import serving
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SOON = 10_000  # milliseconds
+MODEL = ("--checkpoint", ROOT / "saved_models" / SHIPPED.name)
 Points = Sequence[tuple[float, float]]
 ONE: list[Points] = [[(0.5, 0.2), (0.5, 0.8)]]
 TWO: list[Points] = [
@@ -54,7 +56,7 @@ def static_url(tmp_path_factory: pytest.TempPathFactory, mnist_data: Path) -> It
     installed = npm and run(folder, npm, "install", "--ignore-scripts", "onnxruntime-web").returncode == 0
     if not installed:
         pytest.skip("npm cannot install onnxruntime-web here")
-    export = run(folder, sys.executable, "-m", "mnist_cnn.export", "--web", "site", "--data-dir", mnist_data)
+    export = run(folder, sys.executable, "-m", "mnist_cnn.export", "--web", "site", *MODEL, "--data-dir", mnist_data)
     assert export.returncode == 0, export.stderr
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder / "site"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
