@@ -153,10 +153,18 @@ def web_runtime(shared_folder: Path) -> Path:
 def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Path:
     """Export the page without a server."""
     folder, checkpoint = shared_folder / "site", ROOT / "saved_models" / SHIPPED.name
-    flags = ("--web", folder, "--checkpoint", checkpoint, "--runtime", web_runtime, "--data-dir", mnist_data)
     with FileLock(shared_folder / "site.lock"):
         if not folder.is_dir():
-            command = [sys.executable, "-m", "mnist_cnn.export", *flags]
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "mnist_cnn.export",
+                "--web",
+                folder,
+                "--checkpoint",
+                checkpoint,
+            ]
+            command += ["--runtime", web_runtime, "--data-dir", mnist_data]
             export = subprocess.run(command, capture_output=True, text=True, timeout=250)
             assert export.returncode == 0, export.stderr
     return folder

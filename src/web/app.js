@@ -41,8 +41,9 @@ async function ask() {
   } catch (error) {
     if (number <= shown) return;
     mark([]);
-    fail("No answer", error.message);
-    if (error.cause === "passing") timer ??= setTimeout(ask, AGAIN);
+    const passing = error.cause === "passing";
+    fail("No answer", passing ? `${error.message}; this page asks again by itself` : error.message);
+    if (passing) timer ??= setTimeout(ask, AGAIN);
   }
 }
 

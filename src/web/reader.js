@@ -13,22 +13,19 @@ export const about = () => ask("api/model", {});
 
 async function ask(path, request) {
   const response = await fetch(path, { ...request, signal: AbortSignal.timeout(PATIENCE) }).catch(() => null);
-  const text = await response?.text().catch(() => null);
-  if (text === undefined || text === null) {
-    const what = "the server does not answer: is `mnist-cnn serve` still running? This page asks again by itself";
-    throw new Error(what, { cause: "passing" });
-  }
+  const text = (await response?.text().catch(() => null)) ?? null;
+  if (text === null) throw problem("the server does not answer; see whether `mnist-cnn serve` still runs", true);
   const answer = parse(text);
   if (response.ok && answer) return answer;
-  const passing = response.ok || response.status > 500;
-  const sentence = answer?.message ?? foreign(response.status);
-  throw new Error(passing ? `${sentence}. This page asks again by itself` : sentence, { cause: passing ? "passing" : "lasting" });
+  throw problem(answer?.message ?? foreign(response.status), response.ok || response.status > 500);
 }
 
-// What to say where something else than the service answers, such as a proxy before it.
+const problem = (sentence, passing) => new Error(sentence, { cause: passing ? "passing" : "lasting" });
+
+// What to say where something else than the service answers.
 function foreign(status) {
   if (status === 413) return "the picture is too large for a proxy before the server; scale it down";
-  return `no answer from mnist-cnn but status ${status}, maybe a proxy's: is \`mnist-cnn serve\` still running?`;
+  return `what answers is not mnist-cnn (status ${status}), maybe a proxy before it; see whether \`mnist-cnn serve\` still runs`;
 }
 
 function parse(text) {

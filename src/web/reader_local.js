@@ -19,9 +19,9 @@ async function load() {
   try {
     const card = await (await fetch(here("card.json"))).json();
     return { card, session: await ort.InferenceSession.create(here("mnist_cnn.onnx")) };
-  } catch (error) {
+  } catch {
     loading = null;
-    const what = `the model of this page cannot be loaded (${error.message}): is the web server running? Then reload the page`;
+    const what = "the model of this page cannot be loaded; see whether the web server still runs, or reload the page";
     throw new Error(what, { cause: "passing" });
   }
 }
