@@ -25,6 +25,7 @@ from test_serve import serving
 MARKUP = ("<b>bag</b>", "shoe & sock", "a name that is so long that it needs more than a line of the page")
 FORMS = ["server", "static"]
 AGAIN = 3000  # milliseconds until the page asks again
+SHOWN = "['#digit', '#bars li.best span'].map((one) => document.querySelector(one).innerText)"
 
 
 @pytest.fixture(scope="module")
@@ -199,15 +200,17 @@ def test_a_server_that_is_still_loading_is_waited_for(page: Page, tmp_path: Path
     command = [sys.executable, "-c", LATE.format(gate=str(tmp_path / "gate")), "--port", "0"]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as own:
         assert own.stdout
-        page.goto(own.stdout.readline().split(" ")[0])
-        fails(page, "being loaded", "again by itself")
-        (tmp_path / "gate").touch()
-        for _ in range(20):
-            page.clock.fast_forward(AGAIN)
-            page.wait_for_timeout(100)
-        says(page, "No digit yet")
-        expect(page.locator("#about")).to_contain_text("of the mnist test images read right.")
-        own.terminate()
+        try:
+            page.goto(own.stdout.readline().split(" ")[0])
+            fails(page, "being loaded", "again by itself")
+            (tmp_path / "gate").touch()
+            for _ in range(20):
+                page.clock.fast_forward(AGAIN)
+                page.wait_for_timeout(100)
+            says(page, "No digit yet")
+            expect(page.locator("#about")).to_contain_text("of the mnist test images read right.")
+        finally:
+            own.kill()
 
 
 def test_a_busy_server_says_so(page: Page) -> None:
