@@ -31,7 +31,7 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     card = {
         "name": found.about["name"],
         "dataset": found.about["dataset"],
-        "accuracy": float(found.about["accuracy"]),
+        "accuracy": float(found.about["accuracy"]) if "accuracy" in found.about else None,
         "classes": found.classes,
         "least_probability": found.least_probability,
         "most_distance": found.most_distance,
@@ -42,7 +42,7 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     if model != web / "mnist_cnn.onnx":
         shutil.copyfile(model, web / "mnist_cnn.onnx")
     shutil.copyfile(WEB / "index.html", folder / "index.html")
-    for name in ("app.js", "style.css", "icon.svg"):
+    for name in ("app.js", "answer.js", "drawing.js", "style.css", "icon.svg"):
         shutil.copyfile(WEB / name, web / name)
     shutil.copyfile(WEB / "reader_local.js", web / "reader.js")
     for name in RUNTIME:

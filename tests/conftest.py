@@ -1,13 +1,16 @@
 """Fixtures: the real data, and the program as a process of its own."""
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 import forked
 from mnist_cnn.checkpoint import SHIPPED
@@ -122,6 +125,49 @@ def shipped() -> Path:
     if subprocess.run(changes, capture_output=True).returncode == 1 and "CI" not in os.environ:
         pytest.skip("saved_models/ holds a model that was trained here; `git checkout saved_models images` undoes that")
     return SHIPPED
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name a folder that all processes of this run of the tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def web_runtime(shared_folder: Path) -> Path:
+    """Install npm's onnxruntime-web, which the page without a server needs; skip where that cannot be."""
+    folder, npm = shared_folder / "npm", shutil.which("npm")
+    package = folder / "node_modules" / "onnxruntime-web"
+    with FileLock(shared_folder / "npm.lock"):
+        folder.mkdir(exist_ok=True)
+        if npm and not package.is_dir():
+            command = [npm, "install", "--ignore-scripts", "onnxruntime-web"]
+            subprocess.run(command, cwd=folder, capture_output=True, timeout=250)
+    if not package.is_dir():
+        pytest.skip("npm cannot install onnxruntime-web here")
+    return package
+
+
+@pytest.fixture(scope="session")
+def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Path:
+    """Export the page without a server."""
+    folder, checkpoint = shared_folder / "site", ROOT / "saved_models" / SHIPPED.name
+    with FileLock(shared_folder / "site.lock"):
+        if not folder.is_dir():
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "mnist_cnn.export",
+                "--web",
+                folder,
+                "--checkpoint",
+                checkpoint,
+            ]
+            command += ["--runtime", web_runtime, "--data-dir", mnist_data]
+            export = subprocess.run(command, capture_output=True, text=True, timeout=250)
+            assert export.returncode == 0, export.stderr
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
 """The page, in a real browser: drawn and chosen digits are read, and nothing leaves the origin."""
 
 import base64
+import contextlib
 import functools
+import re
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
 
 from conftest import ROOT
+from mnist_cnn.onnx_model import PACKAGED, load_onnx
 from test_serve import serving
 
 CHROMIUM = shutil.which("chromium")
@@ -30,6 +31,9 @@ FOUR: list[Points] = [[(0.4, 0.2), (0.32, 0.52), (0.68, 0.52)], [(0.62, 0.22), (
 SEVEN: list[Points] = [[(0.3, 0.22), (0.7, 0.22), (0.45, 0.8)]]
 ZERO: list[Points] = [[(0.5, 0.2), (0.34, 0.32), (0.32, 0.6), (0.46, 0.8), (0.64, 0.68), (0.66, 0.36), (0.5, 0.2)]]
 STAR: list[Points] = [[(0.1, 0.1), (0.9, 0.9)], [(0.9, 0.1), (0.1, 0.9)], [(0.1, 0.5), (0.9, 0.5)]]
+CROSS: list[Points] = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
+HOOK: list[Points] = [[(0.3, 0.2), (0.5, 0.8), (0.7, 0.2)]]
+TRIANGLE: list[Points] = [[(0.5, 0.2), (0.2, 0.8), (0.8, 0.8), (0.5, 0.2)]]
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +42,8 @@ def url() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
     if not CHROMIUM:
         pytest.skip("there is no chromium on this machine")
     with sync_playwright() as playwright:
@@ -47,28 +51,34 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def static_url(tmp_path_factory: pytest.TempPathFactory, mnist_data: Path) -> Iterator[str]:
-    """Export the page without a server and show it by the simplest of web hosts."""
-    folder = tmp_path_factory.mktemp("static")
-    npm = shutil.which("npm")
-    installed = npm and run(folder, npm, "install", "--ignore-scripts", "onnxruntime-web").returncode == 0
-    if not installed:
-        pytest.skip("npm cannot install onnxruntime-web here")
-    export = run(folder, sys.executable, "-m", "mnist_cnn.export", "--web", "site", "--data-dir", mnist_data)
-    assert export.returncode == 0, export.stderr
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder / "site"))
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def hosting(folder: Path) -> Iterator[str]:
+    """Show a folder by the simplest of web hosts; yield its address."""
+    handler = functools.partial(Quiet, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250)
+@pytest.fixture(scope="module")
+def static_url(static_site: Path) -> Iterator[str]:
+    with hosting(static_site) as address:
+        yield address
 
 
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
+@contextlib.contextmanager
+def visiting(browser: Browser, url: str) -> Iterator[Page]:
     """Open the page; fail where it writes to the console or asks another origin."""
     with browser.new_context(viewport={"width": 980, "height": 820}, has_touch=True) as context:
         opened = context.new_page()
@@ -81,6 +91,19 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
         yield opened
         assert not said
         assert all(address.startswith((url, "blob:")) for address in asked)
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    with visiting(browser, url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["url", "static_url"])
+def either(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    """Open the page in both of its forms: with a server and without."""
+    with visiting(browser, request.getfixturevalue(request.param)) as opened:
+        yield opened
 
 
 def places(canvas: Locator, points: Points) -> list[tuple[float, float]]:
@@ -100,13 +123,23 @@ def draw(page: Page, strokes: Sequence[Points]) -> None:
 
 
 def touch(page: Page, strokes: Sequence[Points]) -> None:
-    """Draw with a finger, through the browser's own input."""
-    session = page.context.new_cdp_session(page)
+    """Draw with a finger."""
     for points in strokes:
-        for number, (x, y) in enumerate(places(page.locator("#canvas"), points)):
-            kind = "touchMove" if number else "touchStart"
-            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
-        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        fingers(page, [[point] for point in points])
+
+
+def fingers(page: Page, steps: Sequence[Sequence[tuple[float, float] | None]], end: str = "touchEnd") -> None:
+    """Put fingers on the canvas, through the browser's own input: at each step the place of each that touches."""
+    session = page.context.new_cdp_session(page)
+    before: set[int] = set()
+    for step in steps:
+        down = {number: point for number, point in enumerate(step) if point}
+        there = places(page.locator("#canvas"), list(down.values()))
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in zip(down, there, strict=True)]
+        kind = "touchMove" if set(down) <= before else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        before = set(down)
+    session.send("Input.dispatchTouchEvent", {"type": end, "touchPoints": []})
 
 
 def says(page: Page, text: str) -> None:
@@ -144,6 +177,28 @@ def test_empty_undo_clear_and_keys(page: Page) -> None:
     page.locator("#clear").focus()
     page.keyboard.press("Enter")
     says(page, "No digit yet")
+
+
+@pytest.mark.parametrize(("strokes", "words"), [(CROSS, "only"), (TRIANGLE, "unlike")])
+def test_doubt_says_whether_it_is_improbable_or_unlike_digits(either: Page, strokes: list[Points], words: str) -> None:
+    draw(either, strokes)
+    expect(either.locator("#sure")).to_contain_text(words, timeout=SOON)
+    digit, sentence, chances = either.evaluate(
+        """() => [...["digit", "sure"].map((id) => document.getElementById(id).textContent),
+                  [...document.querySelectorAll("meter")].map((meter) => meter.value)]"""
+    )
+    likely = f"{100 * max(chances):.1f} %"
+    improbable = max(chances) < load_onnx(PACKAGED).least_probability
+    assert improbable == (words == "only")
+    unlike = f"unlike the digits that the model knows; if it is one, {digit} is {likely} likely"
+    assert sentence == f"Not sure: {f'only {likely} likely' if improbable else unlike}"
+
+
+def test_doubt_about_several_digits_says_which_and_why(either: Page) -> None:
+    either.locator("#several").check()
+    draw(either, [*half(HOOK, 0.0), *half(TRIANGLE, 0.5)])
+    pattern = r"^Not sure: \d is only \d+\.\d % likely; \d is unlike the digits that the model knows$"
+    expect(either.locator("#sure")).to_have_text(re.compile(pattern), timeout=SOON)
 
 
 def test_what_is_no_digit_is_marked(page: Page) -> None:

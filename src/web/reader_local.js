@@ -11,18 +11,31 @@ const TURN = (8 * Math.PI) / 180; // each way, as in classifier.py
 const here = (name) => new URL(name, import.meta.url).href;
 ort.env.wasm.numThreads = 1; // more need headers that static hosts do not send
 ort.env.wasm.wasmPaths = here("ort/");
-const card = fetch(here("card.json")).then((response) => response.json());
-const session = ort.InferenceSession.create(here("mnist_cnn.onnx"));
+let loading = null;
+const loaded = () => (loading ??= load());
+loaded().catch(() => null); // whoever asks is told
 
-export const about = () => card;
+async function load() {
+  try {
+    const card = await (await fetch(here("card.json"))).json();
+    return { card, session: await ort.InferenceSession.create(here("mnist_cnn.onnx")) };
+  } catch {
+    loading = null;
+    const what = "the model of this page cannot be loaded; see whether the web server still runs, or reload the page";
+    throw new Error(what, { cause: "passing" });
+  }
+}
+
+export const about = async () => (await loaded()).card;
 
 export async function read({ photo, strokes, brush }, several) {
   if (photo) throw new Error("this page reads drawings only; `mnist-cnn serve` reads photos too");
   const digits = several ? part(strokes, brush) : [strokes];
   const answers = await Promise.all(digits.map((own) => readOne(own, brush)));
+  const { classes } = (await loaded()).card;
   const all = (key) => (several ? answers.map((answer) => answer[key]) : answers[0][key]);
   return {
-    digit: several ? answers.map((answer) => answer.digit).join("") : answers[0].digit,
+    digit: several ? answers.map((answer) => classes[answer.digit]).join("") : answers[0].digit,
     probabilities: all("probabilities"),
     confident: all("confident"),
     boxes: answers.map((answer) => answer.box),
@@ -34,12 +47,13 @@ async function readOne(strokes, brush) {
   const image = toMnist(strokes, brush);
   const views = [image, turned(image, -TURN), turned(image, TURN)];
   const pixels = new ort.Tensor("uint8", Uint8Array.from(views.flat(2)), [views.length, SIDE, SIDE]);
-  const { probabilities, distance } = await (await session).run({ pixels });
-  const { classes, least_probability, most_distance } = await card;
+  const { card, session } = await loaded();
+  const { probabilities, distance } = await session.run({ pixels });
+  const { classes, least_probability, most_distance } = card;
   const mean = classes.map((_, digit) => average(views.map((_, view) => probabilities.data[view * classes.length + digit])));
   const surest = Math.max(...mean);
   return {
-    digit: classes[mean.indexOf(surest)],
+    digit: mean.indexOf(surest),
     probabilities: mean,
     confident: surest >= least_probability && average([...distance.data]) <= most_distance,
     box: box(strokes, brush),

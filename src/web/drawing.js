@@ -1,0 +1,120 @@
+// What is on the canvas, strokes or a photo, and all that was there before, for Undo.
+// The canvas tells with "change" that something else is on it, and with "input" that a stroke grows.
+
+export const BRUSH = 46; // of the canvas' 560 pixels
+export const canvas = document.getElementById("canvas");
+const paper = canvas.getContext("2d", { willReadFrequently: true });
+const EMPTY = { strokes: [], photo: null }; // strokes are lists of [x, y]
+
+let content = EMPTY;
+const past = []; // contents, the oldest first
+let pen = null; // pointerId of what draws the last stroke
+let boxes = []; // around the photo's digits, in its own pixels
+let chosen = 0; // number of the newest change, which a photo that is still being decoded must not replace
+
+export const look = () => content;
+export const isEmpty = () => content === EMPTY;
+export const canUndo = () => past.length > 0;
+
+function put(next) {
+  chosen += 1;
+  content = next;
+  pen = null;
+  boxes = [];
+  draw();
+  canvas.dispatchEvent(new Event("change"));
+}
+
+function replace(next) {
+  past.push(content);
+  put(next);
+}
+
+export function undo() {
+  if (canUndo()) put(past.pop());
+}
+
+export function clear() {
+  if (!isEmpty()) replace(EMPTY);
+}
+
+// Put a picture on the canvas; resolves to false, and changes nothing, where the blob is none.
+export async function show(blob) {
+  const number = (chosen += 1);
+  const photo = await decode(blob).catch(() => null);
+  if (number !== chosen) return true; // something newer is on the canvas
+  if (photo) replace({ strokes: [], photo });
+  return photo !== null;
+}
+
+async function decode(blob) {
+  const whole = await createImageBitmap(blob);
+  const scale = Math.min(canvas.width / whole.width, canvas.height / whole.height);
+  const [resizeWidth, resizeHeight] = [whole.width, whole.height].map((side) => Math.max(1, Math.round(scale * side)));
+  const bitmap = await createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  whole.close(); // 64 megapixels are 256 MB, too much to keep for Undo
+  return { blob, bitmap, scale };
+}
+
+export function mark(found) {
+  boxes = content.photo ? found : [];
+  draw();
+}
+
+function draw() {
+  paper.fillStyle = "#fff";
+  paper.fillRect(0, 0, canvas.width, canvas.height);
+  if (content.photo) drawPhoto(content.photo);
+  paper.lineCap = paper.lineJoin = "round";
+  paper.strokeStyle = paper.shadowColor = "#16181d";
+  paper.lineWidth = BRUSH - 6;
+  paper.shadowBlur = 6;
+  for (const stroke of content.strokes) {
+    paper.beginPath();
+    paper.moveTo(...stroke[0]);
+    for (const point of stroke.length > 1 ? stroke : [[stroke[0][0] + 0.1, stroke[0][1]]]) paper.lineTo(...point);
+    paper.stroke();
+  }
+  paper.shadowBlur = 0;
+}
+
+function drawPhoto({ bitmap, scale }) {
+  const [left, top] = [(canvas.width - bitmap.width) / 2, (canvas.height - bitmap.height) / 2];
+  paper.drawImage(bitmap, left, top);
+  paper.lineWidth = 4;
+  paper.strokeStyle = "#0b62a8";
+  for (const [x, y, w, h] of boxes) paper.strokeRect(left + scale * x, top + scale * y, scale * w, scale * h);
+}
+
+function place(event) {
+  const frame = canvas.getBoundingClientRect();
+  const scale = canvas.width / frame.width;
+  return [(event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale];
+}
+
+function start(event) {
+  if (event.button !== 0 || (pen !== null && pen !== event.pointerId)) return;
+  canvas.setPointerCapture(event.pointerId);
+  replace({ strokes: [...content.strokes, [place(event)]], photo: null });
+  pen = event.pointerId;
+}
+
+function move(event) {
+  if (event.pointerId !== pen) return;
+  const points = event.getCoalescedEvents?.() ?? [];
+  for (const point of points.length ? points : [event]) content.strokes.at(-1).push(place(point));
+  draw();
+  canvas.dispatchEvent(new Event("input"));
+}
+
+canvas.addEventListener("pointerdown", start);
+canvas.addEventListener("pointermove", move);
+for (const end of ["pointerup", "lostpointercapture"]) {
+  canvas.addEventListener(end, (event) => {
+    if (event.pointerId === pen) pen = null;
+  });
+}
+canvas.addEventListener("pointercancel", (event) => {
+  if (event.pointerId === pen) undo(); // the system took the touch for a palm or a gesture: it was no stroke
+});
+draw();
