@@ -4,9 +4,10 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from torch import Tensor
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes, parse_call
@@ -68,7 +69,11 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
                 raise InputError(f"{path} has another {what} than {paths[0]}; average models of one preset")
 
 
-def command(models: Positional[tuple[Path, ...]], output: Path, data_dir: Path | None = None) -> None:
+def command(
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL...", help_behavior_hint="")],
+    output: Path,
+    data_dir: Path | None = None,
+) -> None:
     """Average the logits of two or more models trained with different seeds; save them as one that predict can load.
 
     Args:
@@ -78,7 +83,7 @@ def command(models: Positional[tuple[Path, ...]], output: Path, data_dir: Path |
     """
     members = [load_checkpoint(path) for path in models]
     check_alike(members, models)
-    check_writable(output.parent)
+    check_writable(output.parent, "--output")
     save_checkpoint(average(members, load(members[0].dataset, data_dir)), output)
     print(f"{len(members)} models averaged: {output}")
 

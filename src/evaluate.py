@@ -6,17 +6,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_cnn.console import begin, exit_codes, parse_call
+
+if __name__ == "__main__":
+    begin()
+
 import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
 from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
-from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import gathered, rank, size
 from mnist_cnn.errors import InputError
-from mnist_cnn.files import check_writable, remove_leftovers, whole_file
+from mnist_cnn.files import check_writable, whole_file
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax
 
 MODELS = Path("saved_models")
@@ -114,6 +118,17 @@ def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: 
         temporary.write_text(json.dumps(about | dataclasses.asdict(report), indent=1) + "\n", encoding="utf-8")
 
 
+def check_output(output_dir: Path) -> None:
+    """Check that an evaluation can write below a folder, and remove what a killed one left there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    for folder in (output_dir, output_dir / MODELS, output_dir / IMAGES):
+        if folder == output_dir or folder.is_dir():
+            check_writable(folder)
+
+
 def command(
     checkpoint: Path = MODELS / "mnist_cnn_final.pth",
     dataset: str = "auto",
@@ -123,10 +138,11 @@ def command(
 ) -> None:
     """Evaluate a saved model on the test split: print and save its report, redraw the figures.
 
+    A folder that the model was not trained on counts as test images as a whole.
+
     Args:
         checkpoint: The model; where the default is missing, the one that ships with the checkout.
-        dataset: mnist, fashion-mnist, digits, a folder of IDX files or of pictures, a subfolder per class; auto is what
-            the model was trained on. A folder that it was not trained on counts as test images as a whole.
+        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto is what the model learned from.
         data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
         output_dir: Gets saved_models/NAME.json and images/.
@@ -134,9 +150,7 @@ def command(
     file = SHIPPED if checkpoint == MODELS / SHIPPED.name and not checkpoint.is_file() else checkpoint
     model = load_checkpoint(file)
     pick_device(device)
-    check_writable(output_dir)
-    for folder in (output_dir / MODELS, output_dir / IMAGES):
-        remove_leftovers(folder)
+    check_output(output_dir)
     trained_on = "auto" if model.dataset == "mnist" else model.dataset
     data = load(trained_on if dataset == "auto" else dataset, data_dir)
     if Path(dataset).is_dir() and data.name != model.dataset:

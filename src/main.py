@@ -5,15 +5,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_cnn.console import begin, counted, exit_codes, parse
+
+if __name__ == "__main__":
+    begin()
+
 from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
-from mnist_cnn.console import exit_codes, parse
 from mnist_cnn.data_loader import Dataset, load, rehearse
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import joined, rank
 from mnist_cnn.errors import InputError
-from mnist_cnn.evaluate import IMAGES, MODELS, evaluate_and_show
-from mnist_cnn.files import check_writable, remove_leftovers
-from mnist_cnn.interruption import raise_on_sigterm
+from mnist_cnn.evaluate import MODELS, check_output, evaluate_and_show
 from mnist_cnn.observe import log_figures
 from mnist_cnn.recipe import PRESETS, TrainConfig
 from mnist_cnn.train import fit, learn_limits
@@ -25,8 +27,7 @@ def run(config: TrainConfig) -> Path:
     with joined(config.worker_timeout):
         pick_device(config.device)
         if rank() == 0:
-            check_writable(config.output_dir)
-            remove_leftovers(config.output_dir / IMAGES)
+            check_output(config.output_dir)
         dataset = load(config.dataset, config.data_dir)
         if config.init_from:
             dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
@@ -37,7 +38,7 @@ def run(config: TrainConfig) -> Path:
             checkpoint = learn_limits(checkpoint, dataset)
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
-        print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
+        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {path}\n")
         figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
         if config.tensorboard and rank() == 0:
             log_figures(config, figures)
@@ -72,7 +73,6 @@ def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> None:
     """Run the command line."""
     with exit_codes():
-        raise_on_sigterm()
         run(read_config(argv, prog))
 
 

@@ -75,7 +75,8 @@ def show(path: Path, measured: profile) -> None:
     rows = [(one.key, one.self_cpu_time_total + one.self_device_time_total, one.count) for one in operations]
     rows.sort(key=lambda row: -row[1])
     everything = sum(microseconds for _, microseconds, _ in rows)
-    print(f"\n{'operation':<48}{'share':>8}{'ms':>10}{'calls':>8}")
+    first = max(len(name) for name, *_ in rows[:COSTLIEST])
+    print(f"\n{'operation':<{first}}{'share':>8}{'ms':>10}{'calls':>8}")
     for name, microseconds, count in rows[:COSTLIEST]:
-        print(f"{name[:47]:<48}{microseconds / everything:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
+        print(f"{name:<{first}}{microseconds / everything:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
     print(f"trace: {path}")

@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -16,6 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from tyro.conf import arg
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
@@ -146,18 +147,18 @@ def listen(host: str, port: int) -> socket.socket:
 def command(
     host: str = "127.0.0.1",
     port: int = 8000,
-    checkpoint: Path = PACKAGED,
+    checkpoint: Annotated[Path, arg(help_behavior_hint="(default: the one that ships)")] = PACKAGED,
     max_body: int = 10_000_000,
-    allow_origin: tuple[str, ...] = (),
+    allow_origin: Annotated[tuple[str, ...], arg(metavar="ORIGIN...", help_behavior_hint="(default: none)")] = (),
 ) -> None:
     """Serve the page to draw digits on, and the REST service behind it, until Ctrl-C.
 
     Args:
         host: Address to listen on; 0.0.0.0 lets other computers in.
         port: Port to listen on, 0 for any that is free.
-        checkpoint: The model, .onnx or .pth, the shipped one unless another is named.
+        checkpoint: The model, .onnx or .pth.
         max_body: Bytes that a request may have.
-        allow_origin: Origins whose web pages may ask, such as https://school.example; none unless named.
+        allow_origin: Origins whose web pages may ask, such as https://school.example.
     """
     Classifier.load(checkpoint)
     listening = listen(host, port)

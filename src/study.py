@@ -185,8 +185,9 @@ def command(
         raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; it must be 1 or more")
-    for folder in filter(None, (output.parent, keep)):
-        check_writable(folder)
+    check_writable(output.parent, "--output")
+    if keep:
+        check_writable(keep, "--keep")
     read_rows(output)
     data = load(dataset, data_dir)
     configs = [dataclasses.replace(PRESETS[preset].train, seed=seed, device=device) for seed in range(seeds)]
