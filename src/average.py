@@ -10,7 +10,7 @@ from torch import Tensor
 from tyro.conf import Positional, arg
 
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.console import counted, exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, load, split_off
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
@@ -55,7 +55,7 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
         InputError: there is only one, or they differ in shape, in data or in their validation images.
     """
     if len(members) < 2:
-        raise InputError("one model is its own average; name two or more")
+        raise InputError(f"{counted(len(members), 'model')} cannot be averaged; name two or more")
     for member, path in zip(members, paths, strict=True):
         if member.model_config.members > 1:
             raise InputError(f"{path} is an average already; name its members")

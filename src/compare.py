@@ -16,7 +16,7 @@ from mnist_cnn import plots
 from mnist_cnn.console import exit_codes, parse_call, printable
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import IMAGES
-from mnist_cnn.finished_run import ASK, Run, find_report, read_run, titles
+from mnist_cnn.finished_run import Run, find_report, read_run, titles
 
 MISSING = "-"
 MARKERS = "os^Dv<>P"
@@ -31,7 +31,7 @@ def check_several(reports: Sequence[Path]) -> None:
         InputError: there is only one run, or one comes twice.
     """
     if len(reports) < 2:
-        raise InputError(f"there is nothing to compare with; name two runs or more: {ASK}")
+        raise InputError("nothing to compare with; name two runs or more, each by its --output-dir or its report")
     files = [report.resolve() for report in reports]
     for report, file in zip(reports, files, strict=True):
         if files.count(file) > 1:
@@ -104,7 +104,8 @@ def draw_curves(axes: Axes, runs: Sequence[Run], curves: Sequence[Sequence[float
         dashes = DASHES[number // len(rcParams["axes.prop_cycle"]) % len(DASHES)]
         axes.plot(run.epochs, curve, dashes, marker=MARKERS[number % len(MARKERS)], markersize=4)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, max(run.epochs[-1] for run in runs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if min(map(min, curves)) > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -150,7 +151,7 @@ def command(
     if drawn:
         save_figure(drawn, output)
     print(as_text(compared))
-    print(f"\nfigure: {output}" if drawn else "\nno figure: none of them has a history")
+    print(f"\nfigure: {printable(str(output))}" if drawn else "\nno figure: none of them has a history")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> None:

@@ -17,6 +17,12 @@ from mnist_cnn.interruption import handle, handled, leave, raise_stopped
 
 Options = TypeVar("Options")
 NARROWEST = 60  # columns in which --help can be read
+CONVERSIONS = {
+    "invalid literal for int() with base 10": "not a whole number",
+    "could not convert string to float": "not a number",
+    "Expected 1 values": "Give one",
+}
+"""What Python says of a value that does not fit, and what a person understands."""
 BROKEN_PIPE = 128 + 13  # what a shell reports of a program that SIGPIPE ended
 
 
@@ -76,7 +82,10 @@ def sentence(box: str) -> str:
     """Take what is wrong out of the box that tyro draws: the rows between its title and its first rule."""
     rows = [row.strip("│ ") for row in box.splitlines()[1:]]
     end = next((i for i, row in enumerate(rows) if not row.strip("─╰╯")), len(rows))
-    return re.sub(r"^Error parsing \w+: ", "", " ".join(rows[:end]).rstrip("."))
+    found = re.sub(r"^Error parsing (\w+: )?", "", " ".join(rows[:end]).rstrip("."))
+    for words, plainer in CONVERSIONS.items():
+        found = found.replace(words, plainer)
+    return found
 
 
 def printable(text: str) -> str:

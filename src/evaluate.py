@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.console import begin, exit_codes, parse_call
+from mnist_cnn.console import begin, exit_codes, parse_call, printable
 
 if __name__ == "__main__":
     begin()
@@ -65,7 +65,7 @@ def evaluate(
 
 
 def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> Path:
-    """Score a checkpoint on a dataset's test split; print the report, write it as JSON, draw the figures.
+    """Score a checkpoint on a dataset's test split; write the report as JSON, draw the figures, print the report.
 
     Of several processes each computes a share, and rank 0 prints, writes and draws.
 
@@ -96,10 +96,10 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     mnist_is_here = (output_dir / MODELS / "mnist_cnn_final.json").exists()
     figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
     if rank() == 0:
-        print(as_text(report, f"{dataset.name} test split, {file.name}"))
         write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
         plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
-        print(f"\nreport: {json_path}\nfigures: {figures}")
+        print(as_text(report, f"{dataset.name} test split, {file.name}"))
+        print(f"\nreport: {printable(str(json_path))}\nfigures: {printable(str(figures))}")
     return figures
 
 
@@ -142,7 +142,7 @@ def command(
 
     Args:
         checkpoint: The model; where the default is missing, the one that ships with the checkout.
-        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto is what the model learned from.
+        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto: the one it learned from.
         data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
         output_dir: Gets saved_models/NAME.json and images/.

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.console import begin, counted, exit_codes, parse
+from mnist_cnn.console import begin, counted, exit_codes, parse, printable
 
 if __name__ == "__main__":
     begin()
@@ -31,14 +31,15 @@ def run(config: TrainConfig) -> Path:
         dataset = load(config.dataset, config.data_dir)
         if config.init_from:
             dataset = rehearse(dataset, load_known(config.init_from, dataset, config.data_dir))
-        print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
+        images = counted(len(dataset.train), "image")
+        print(f"training on {printable(dataset.name)}: {images}, test split sealed until the end")
         checkpoint = fit(dataset, config)
         path /= f"{dataset.name}_cnn_final.pth"
         if rank() == 0:
             checkpoint = learn_limits(checkpoint, dataset)
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
-        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {path}\n")
+        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}\n")
         figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
         if config.tensorboard and rank() == 0:
             log_figures(config, figures)
@@ -63,8 +64,8 @@ def load_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
 def read_config(argv: Sequence[str] | None, prog: str) -> TrainConfig:
     """Read the flags; those not given come from the preset, `fine-tune` where there is a model to go on from."""
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    names.add_argument("--preset")
-    names.add_argument("--init-from")
+    for name in ("--preset", "--init-from"):
+        names.add_argument(name, nargs="?")  # without a value `parse` refuses it
     known = names.parse_known_args(argv)[0]
     preset = known.preset or ("fine-tune" if known.init_from else "default")
     return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog)

@@ -122,9 +122,9 @@ def as_text(report: Report, title: str) -> str:
     low, high = report.interval
     return "\n".join(
         [
-            f"{title}: {counted(report.count, 'image')}, {counted(report.errors, 'error')}",
+            f"{printable(title)}: {counted(report.count, 'image')}, {counted(report.errors, 'error')}",
             f"accuracy {report.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%})",
-            f"loss {report.loss:.4f}, expected calibration error {report.calibration_error:.2%}",
+            f"loss {report.loss:.4f} nats, expected calibration error {report.calibration_error:.2%}",
             "",
             "confusion matrix (row: true, column: predicted)",
             *matrix_lines(report),

@@ -22,7 +22,8 @@ from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)
 STYLE = "mnist_cnn.plots"  # plots.mplstyle beside this file; plt.style.use takes the same name
 MOST_ERRORS_SHOWN = 50
-LETTERS, MARGIN = 12, 1.5  # of a title: letters an inch, and inches that it has less than the figure
+LETTERS, MARGIN = 13, 2  # of a title: letters an inch, and inches that it has less than the figure
+LONGEST_NAME, LONGEST_OF_PAIR = 16, 11  # letters of a class beside an axis, and above an image
 
 
 def draw_all(
@@ -72,9 +73,11 @@ def heading(figure: Figure, *lines: str) -> str:
     return "\n".join(textwrap.fill(plain(line), width) for line in lines)
 
 
-def plain(name: str) -> str:
-    """Spell a name so that matplotlib shows it as it is: dollars would make it a formula."""
-    return printable(name).replace("$", r"\$")
+def plain(name: str, letters: int | None = None) -> str:
+    """Spell a name so that matplotlib shows it as it is: dollars would make it a formula. Cut what is too long."""
+    name = printable(name)
+    shown = name if letters is None or len(name) <= letters else f"{name[: letters - 1]}…"
+    return shown.replace("$", r"\$")
 
 
 def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]]) -> None:
@@ -98,13 +101,14 @@ def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean cross-entropy (nats)")
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(title="measured differently, not to be compared", alignment="left")
 
 
 def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
     """Draw the counts: the diagonal quiet, zeros empty, errors coloured by how many there are."""
-    names = [plain(score.name) for score in report.classes]
+    names = [plain(score.name, LONGEST_NAME) for score in report.classes]
     counts = np.array(report.confusion_matrix)
     errors = counts.astype(float)
     np.fill_diagonal(errors, 0)
@@ -164,7 +168,7 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
     steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(rows, [f"{plain(score.name)}  (n={score.support:,})" for score in report.classes])
+    axes.set_yticks(rows, [f"{plain(score.name, LONGEST_NAME)}  (n={score.support:,})" for score in report.classes])
     axes.invert_yaxis()
     axes.set_xlabel("score; each step to the right halves the distance from 1, or nearly")
     axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
@@ -182,7 +186,7 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
     figure.set_size_inches(10, 0.8 + 1.25 * rows)
     figure.suptitle(heading(figure, errors_shown(len(worst), len(wrong)), title), x=0.01, ha="left")
     axes = figure.subplots()
-    names = [plain(name) for name in classes]
+    names = [plain(name, LONGEST_OF_PAIR) for name in classes]
     places = show_tiles(axes, split.images[worst, 0].numpy(), rows, columns, above=15)
     for index, (x, y) in zip(worst, places, strict=False):
         answer = predicted[index]
