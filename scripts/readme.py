@@ -76,7 +76,7 @@ def table(about: dict[str, Any], report: Report) -> str:
     summary = (
         f"The shipped model, seed {about['train_config']['seed']}: **{report.accuracy:.2%}** on the "
         f"{about['evaluated_on']} ({report.errors} errors in {report.count:,}; 95 % Wilson interval {low:.2%} to "
-        f"{high:.2%}), loss {report.loss:.4f}, expected calibration error {report.calibration_error:.2%}, "
+        f"{high:.2%}), loss {report.loss:.4f} nats, expected calibration error {report.calibration_error:.2%}, "
         f"{about['parameters']:,} parameters."
     )
     head = ["| digit | precision | recall | F1 | images |", "|---|---|---|---|---|"]

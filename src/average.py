@@ -4,12 +4,13 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from torch import Tensor
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.console import counted, exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, load, split_off, with_classes
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
@@ -54,7 +55,7 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
         InputError: there is only one, or they differ in shape, in data or in their validation images.
     """
     if len(members) < 2:
-        raise InputError("one model is its own average; name two or more")
+        raise InputError(f"{counted(len(members), 'model')} cannot be averaged; name two or more")
     for member, path in zip(members, paths, strict=True):
         if member.model_config.members > 1:
             raise InputError(f"{path} is an average already; name its members")
@@ -68,7 +69,11 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
                 raise InputError(f"{path} has another {what} than {paths[0]}; average models of one preset")
 
 
-def command(models: Positional[tuple[Path, ...]], output: Path, data_dir: Path | None = None) -> None:
+def command(
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL...", help_behavior_hint="")],
+    output: Path,
+    data_dir: Path | None = None,
+) -> None:
     """Average the logits of two or more models trained with different seeds; save them as one that predict can load.
 
     Args:
@@ -78,7 +83,7 @@ def command(models: Positional[tuple[Path, ...]], output: Path, data_dir: Path |
     """
     members = [load_checkpoint(path) for path in models]
     check_alike(members, models)
-    check_writable(output.parent)
+    check_writable(output.parent, "--output")
     dataset = with_classes(load(members[0].dataset, data_dir), members[0].classes, models[0])
     save_checkpoint(average(members, dataset), output)
     print(f"{len(members)} models averaged: {output}")

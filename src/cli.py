@@ -1,11 +1,11 @@
 """`mnist-cnn COMMAND`: every command of the program under one name."""
 
 import importlib
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 
-from mnist_cnn.console import exit_codes, stop
+from mnist_cnn.console import begin, exit_codes, stop
+from mnist_cnn.errors import InputError
 
 COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
@@ -22,19 +22,32 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Hand the arguments after the command's name to its module, imported only now."""
+    begin()
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in COMMANDS:
-        module, extra, _ = COMMANDS[name]
-        try:
-            with exit_codes():  # Ctrl-C while PyTorch is imported
-                command = importlib.import_module(module).main
-        except ModuleNotFoundError as error:
-            stop(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'", 2)
-        command(rest, prog=f"mnist-cnn {name}")
-    elif name in ("-h", "--help"):
+    if name not in COMMANDS:
+        with exit_codes():
+            about(name)
+        return
+    module, extra, _ = COMMANDS[name]
+    try:
+        command = importlib.import_module(module).main
+    except ModuleNotFoundError as error:
+        stop(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'")
+    command(rest, prog=f"mnist-cnn {name}")
+
+
+def about(name: str) -> None:
+    """Answer what is asked of no command.
+
+    Raises:
+        InputError: it is no flag either.
+    """
+    if name in ("-h", "--help"):
         lines = [f"  {command:<10}{purpose}" for command, (*_, purpose) in COMMANDS.items()]
         print("\n".join(["usage: mnist-cnn COMMAND [OPTIONS]", "", *lines, "", "mnist-cnn COMMAND --help tells more"]))
     elif name == "--version":
-        print(importlib.metadata.version("mnist-cnn"))
+        from importlib.metadata import version  # takes as long to import as all else here
+
+        print(version("mnist-cnn"))
     else:
-        stop(f"no command {name!r}; there are {', '.join(COMMANDS)}", 2)
+        raise InputError(f"no command {name!r}; there are {', '.join(COMMANDS)}")

@@ -4,19 +4,19 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mnist_cnn import plots
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.console import exit_codes, parse_call, printable
 from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import IMAGES
-from mnist_cnn.finished_run import ASK, Run, find_report, read_run, titles
+from mnist_cnn.finished_run import Run, find_report, read_run, titles
 
 MISSING = "-"
 MARKERS = "os^Dv<>P"
@@ -31,7 +31,7 @@ def check_several(reports: Sequence[Path]) -> None:
         InputError: there is only one run, or one comes twice.
     """
     if len(reports) < 2:
-        raise InputError(f"there is nothing to compare with; name two runs or more: {ASK}")
+        raise InputError("nothing to compare with; name two runs or more, each by its --output-dir or its report")
     files = [report.resolve() for report in reports]
     for report, file in zip(reports, files, strict=True):
         if files.count(file) > 1:
@@ -40,7 +40,7 @@ def check_several(reports: Sequence[Path]) -> None:
 
 def as_text(runs: Sequence[Run]) -> str:
     """Write the comparison as the lines a terminal shows."""
-    names = [run.title for run in runs]
+    names = [printable(run.title) for run in runs]
     differing = {
         name: values
         for name, values in rows([run.settings for run in runs]).items()
@@ -58,12 +58,17 @@ def rows(columns: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 def table(corner: str, head: Sequence[str], body: dict[str, list[Any]]) -> list[str]:
     """Lay rows out in columns, a column a run."""
-    lines = [[corner, *head], *([name, *map(str, values)] for name, values in body.items())]
+    lines = [[corner, *head], *([name, *map(shown, values)] for name, values in body.items())]
     first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
         f"{name:<{first}}" + "".join(f"{value:>{width + 3}}" for value, width in zip(values, others, strict=True))
         for name, *values in lines
     ]
+
+
+def shown(value: object) -> str:
+    """Write a value of a setting or a result."""
+    return printable(str(round(value, 6) if isinstance(value, float) else value))
 
 
 def verdict(runs: Sequence[Run]) -> list[str]:
@@ -72,10 +77,8 @@ def verdict(runs: Sequence[Run]) -> list[str]:
         return []
     worse, better = sorted(runs, key=lambda run: run.interval)
     if worse.interval[1] < better.interval[0]:
-        return [
-            "",
-            f"the 95 % intervals do not overlap: {better.title} is better by more than chance in the images explains",
-        ]
+        name = printable(better.title)
+        return ["", f"the 95 % intervals do not overlap: {name} is better by more than chance in the images explains"]
     return ["", "the 95 % intervals overlap: the difference may be chance"]
 
 
@@ -90,7 +93,7 @@ def draw(figure: Figure, runs: Sequence[Run]) -> None:
     right.set_title(finding("Fewest errors at the end, {:.2%}", runs, [run.val_errors[-1] for run in runs]))
     right.set_ylabel("validation images read wrong (%)")
     right.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}")
-    names = [f"{run.dataset}, {run.title}" for run in runs]
+    names = [plots.plain(f"{run.dataset}, {run.title}") for run in runs]
     columns = max(1, LEGEND_WIDTH // (max(map(len, names)) + 8))
     figure.legend(left.lines, names, loc="outside lower center", ncols=columns)
 
@@ -101,7 +104,8 @@ def draw_curves(axes: Axes, runs: Sequence[Run], curves: Sequence[Sequence[float
         dashes = DASHES[number // len(rcParams["axes.prop_cycle"]) % len(DASHES)]
         axes.plot(run.epochs, curve, dashes, marker=MARKERS[number % len(MARKERS)], markersize=4)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(0.5, max(run.epochs[-1] for run in runs) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if min(map(min, curves)) > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -112,7 +116,7 @@ def finding(words: str, runs: Sequence[Run], last: Sequence[float]) -> str:
     """Say which run ends lowest, or how many do."""
     best = [run.title for run, value in zip(runs, last, strict=True) if value == min(last)]
     who = best[0] if len(best) == 1 else f"{len(best)} runs"
-    return textwrap.fill(f"{words.format(min(last))}: {who}", TITLE_WIDTH)
+    return textwrap.fill(plots.plain(f"{words.format(min(last))}: {who}"), TITLE_WIDTH)
 
 
 def save_figure(runs: Sequence[Run], path: Path) -> None:
@@ -128,7 +132,10 @@ def save_figure(runs: Sequence[Run], path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; name another picture with --output") from None
 
 
-def command(runs: Positional[tuple[Path, ...]], output: Path = IMAGES / "compare.png") -> None:
+def command(
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help_behavior_hint="")],
+    output: Path = IMAGES / "compare.png",
+) -> None:
     """Print finished trainings side by side, first the settings that differ, then the results; draw their curves.
 
     Args:
@@ -144,7 +151,7 @@ def command(runs: Positional[tuple[Path, ...]], output: Path = IMAGES / "compare
     if drawn:
         save_figure(drawn, output)
     print(as_text(compared))
-    print(f"\nfigure: {output}" if drawn else "\nno figure: none of them has a history")
+    print(f"\nfigure: {printable(str(output))}" if drawn else "\nno figure: none of them has a history")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> None:

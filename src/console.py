@@ -2,17 +2,37 @@
 
 import functools
 import io
-import signal
+import logging
+import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
-import tyro
-
 from mnist_cnn.errors import InputError, Stopped
+from mnist_cnn.interruption import handle, handled, leave, raise_stopped
 
 Options = TypeVar("Options")
+NARROWEST = 60  # columns in which --help can be read
+CONVERSIONS = {
+    "invalid literal for int() with base 10": "not a whole number",
+    "could not convert string to float": "not a number",
+    "Expected 1 values": "Give one",
+}
+"""What Python says of a value that does not fit, and what a person understands."""
+BROKEN_PIPE = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+
+
+def begin() -> None:
+    """Do what comes before the imports that take seconds: a signal meanwhile ends the process without a traceback.
+
+    A home without a place for matplotlib's cache is not worth a warning.
+    """
+    handle(leave)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def parse(default: Options, argv: Sequence[str] | None, prog: str) -> Options:
@@ -21,8 +41,10 @@ def parse(default: Options, argv: Sequence[str] | None, prog: str) -> Options:
     Raises:
         InputError: an unknown flag or a value that does not fit.
     """
+    import tyro  # not above: what is imported before `begin` has to be little
+
     with one_line_errors(prog):
-        return tyro.cli(type(default), args=argv, prog=prog, default=default)
+        return tyro.cli(type(default), args=argv, prog=prog, default=default, config=(tyro.conf.DisallowNone,))
 
 
 def parse_call(function: Callable[..., None], argv: Sequence[str] | None, prog: str) -> Callable[[], None]:
@@ -31,18 +53,21 @@ def parse_call(function: Callable[..., None], argv: Sequence[str] | None, prog: 
     Raises:
         InputError: an unknown flag or a value that does not fit.
     """
+    import tyro
 
     @functools.wraps(function)
     def keep(**options: object) -> Callable[[], None]:
         return functools.partial(function, **options)
 
     with one_line_errors(prog):
-        return tyro.cli(keep, args=argv, prog=prog)
+        return tyro.cli(keep, args=argv, prog=prog, config=(tyro.conf.DisallowNone,))
 
 
 @contextmanager
 def one_line_errors(prog: str) -> Iterator[None]:
     """Turn the box that tyro draws before it exits into an InputError of one line."""
+    if shutil.get_terminal_size().columns < NARROWEST:
+        os.environ["COLUMNS"] = str(NARROWEST)
     message = io.StringIO()
     try:
         with redirect_stderr(message):
@@ -57,7 +82,15 @@ def sentence(box: str) -> str:
     """Take what is wrong out of the box that tyro draws: the rows between its title and its first rule."""
     rows = [row.strip("│ ") for row in box.splitlines()[1:]]
     end = next((i for i, row in enumerate(rows) if not row.strip("─╰╯")), len(rows))
-    return " ".join(rows[:end]).rstrip(".")
+    found = re.sub(r"^Error parsing (\w+: )?", "", " ".join(rows[:end]).rstrip("."))
+    for words, plainer in CONVERSIONS.items():
+        found = found.replace(words, plainer)
+    return found
+
+
+def printable(text: str) -> str:
+    r"""Show what would move a terminal's cursor, turn its text round or begin a line as an escape: \x1b, \n, \u202e."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def counted(number: int, noun: str) -> str:
@@ -67,21 +100,73 @@ def counted(number: int, noun: str) -> str:
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """End the program with one line on stderr: code 2 on wrong input, 128 and the signal's number on a signal."""
+    """End the program with one line on stderr: code 2 on wrong input, 128 and the signal's number on a signal.
+
+    Where the reader of a pipe is gone it ends without a line, with the code of SIGPIPE.
+    """
+    open_streams()
+    with handled(raise_stopped):
+        try:
+            try:
+                with errors_explained():
+                    yield
+            finally:
+                handle(leave)
+        except Stopped as stopped:
+            say(f"\n{stopped}")
+            sys.exit(128 + stopped.number)
+
+
+def open_streams() -> None:
+    """Open closed streams to nowhere, lest a file gets their number; show as an escape what an encoding cannot hold."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def errors_explained() -> Iterator[None]:
+    """End the program where its input or its output does not work."""
     try:
-        yield
+        try:
+            yield
+        finally:
+            flush_output()
     except InputError as error:
-        stop(str(error), 2)
+        stop(str(error))
+    except BrokenPipeError:
+        sys.exit(BROKEN_PIPE)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
-        stop(f"{error.strerror or error}{where}; check it, or name another place with --output-dir or --data-dir", 2)
-    except Stopped as stopped:
-        stop(str(stopped), 128 + stopped.number)
-    except KeyboardInterrupt:
-        stop("stopped", 128 + signal.SIGINT)
+        stop(f"{error.strerror or error}{where}; free or mend it, or name another place")
 
 
-def stop(message: str, code: int) -> NoReturn:
-    """Print one line on stderr and exit."""
-    print(f"error: {message}" if code == 2 else f"\n{message}", file=sys.stderr)
-    sys.exit(code)
+def flush_output() -> None:
+    """Print what is still to be printed; if that fails, send it nowhere, lest the interpreter fails with it once more.
+
+    Raises:
+        InputError: standard output takes no more.
+        BrokenPipeError: nobody reads it.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise InputError(f"cannot print the results: {error.strerror}; send them to another place") from None
+
+
+def stop(message: str) -> NoReturn:
+    """Print one line on stderr and exit with code 2."""
+    say(f"error: {printable(message)}")
+    sys.exit(2)
+
+
+def say(line: str) -> None:
+    """Print on stderr, if somebody reads it."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)

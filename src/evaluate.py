@@ -6,18 +6,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_cnn.console import begin, exit_codes, parse_call, printable
+
+if __name__ == "__main__":
+    begin()
+
 import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
 from mnist_cnn.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import Network
-from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load, with_classes
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import gathered, rank, size
 from mnist_cnn.familiarity import PASS, Familiarity, WithDistance
-from mnist_cnn.files import check_writable, remove_leftovers, whole_file
+from mnist_cnn.files import check_writable, whole_file
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.recipe import run_name
 
@@ -89,7 +93,7 @@ def warn_of_strange_images(report: Report, dataset: str) -> None:
 
 
 def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> Path:
-    """Score a checkpoint on a dataset's test split; print the report, write it as JSON, draw the figures.
+    """Score a checkpoint on a dataset's test split; write the report as JSON, draw the figures, print the report.
 
     Of several processes each computes a share, and rank 0 prints, writes and draws.
 
@@ -119,10 +123,10 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     mnist_is_here = (output_dir / DEFAULT.with_suffix(".json")).exists()
     figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
     if rank() == 0:
-        print(as_text(report, f"{dataset.name} test split, {file.name}"))
         write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
         plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
-        print(f"\nreport: {json_path}\nfigures: {figures}")
+        print(as_text(report, f"{dataset.name} test split, {file.name}"))
+        print(f"\nreport: {printable(str(json_path))}\nfigures: {printable(str(figures))}")
         warn_of_strange_images(report, dataset.name)
     return figures
 
@@ -142,6 +146,17 @@ def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: 
         temporary.write_text(json.dumps(about | dataclasses.asdict(report), indent=1) + "\n", encoding="utf-8")
 
 
+def check_output(output_dir: Path) -> None:
+    """Check that an evaluation can write below a folder, and remove what a killed one left there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    for folder in (output_dir, output_dir / MODELS, output_dir / IMAGES):
+        if folder == output_dir or folder.is_dir():
+            check_writable(folder)
+
+
 def command(
     checkpoint: Path = DEFAULT,
     dataset: str = "auto",
@@ -151,10 +166,11 @@ def command(
 ) -> None:
     """Evaluate a saved model on the test split: print and save its report, redraw the figures.
 
+    A folder that the model was not trained on counts as test images as a whole.
+
     Args:
         checkpoint: The model; where the default is missing, the one that ships with the checkout.
-        dataset: mnist, fashion-mnist, digits, a folder of IDX files or of pictures, a subfolder per class; auto is what
-            the model was trained on. A folder that it was not trained on counts as test images as a whole.
+        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto: the one it learned from.
         data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
         device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
         output_dir: Gets saved_models/NAME.json and images/.
@@ -162,9 +178,7 @@ def command(
     file = or_shipped(checkpoint)
     model = load_checkpoint(file)
     pick_device(device)
-    check_writable(output_dir)
-    for folder in (output_dir / MODELS, output_dir / IMAGES):
-        remove_leftovers(folder)
+    check_output(output_dir)
     trained_on = "auto" if model.dataset == "mnist" else model.dataset
     data = load(trained_on if dataset == "auto" else dataset, data_dir)
     if Path(dataset).is_dir() and data.name != model.dataset:

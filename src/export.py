@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from tyro.conf import arg
 
 from mnist_cnn.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import CNN, Network
@@ -253,7 +254,7 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
 
 def command(
     checkpoint: Path = DEFAULT,
-    output: Path | None = None,
+    output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
     quantize: Literal["int8"] | None = None,
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
@@ -263,7 +264,7 @@ def command(
 
     Args:
         checkpoint: The trained model; where the default is missing, the one that ships with the checkout.
-        output: The file to write; beside the checkpoint where none is named.
+        output: The file to write, an .onnx.
         quantize: Compute in eight bits; kept only where that is smaller and faster.
         web: Folder to write the drawing page to, with the model: static files for any web host.
         runtime: Folder of npm's package onnxruntime-web, for --web.
@@ -275,7 +276,7 @@ def command(
         raise InputError(f"--output is {path}; its name must end in .onnx")
     if web:
         check_runtime(runtime)
-    check_writable(path.parent)
+    check_writable(path.parent, "--output" if output or not web else "--web")
     before, after = export(checkpoint, path, quantize == "int8", data_dir)
     print(f"{path}: {path.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
     if web:

@@ -20,6 +20,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block succeeds, sync it to disk and rename it to `path`.
 
     If the block fails, the temporary file goes away and an older `path` stays as it was.
+
+    Raises:
+        OSError: the disk is full, say; its `filename` is `path`, or a folder above that cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
@@ -30,6 +33,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        if str(error.filename) in (str(None), str(temporary)):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -55,8 +62,12 @@ def remove_leftovers(folder: Path) -> None:
                     path.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, flag: str = "--output-dir") -> None:
     """Create `folder` and write one file into it, so that a long run does not fail at its end.
+
+    Args:
+        folder: is made if it is not there.
+        flag: names it on the command line.
 
     Raises:
         InputError: the folder cannot be made or written to.
@@ -67,6 +78,4 @@ def check_writable(folder: Path) -> None:
         (folder / "writable").unlink()
         remove_leftovers(folder)
     except OSError as error:
-        raise InputError(
-            f"cannot write to {folder}: {error.strerror}; free it or name another with --output-dir"
-        ) from None
+        raise InputError(f"cannot write to {folder}: {error.strerror}; name another place with {flag}") from None

@@ -112,7 +112,7 @@ def results(report: dict[str, Any]) -> dict[str, str]:
         "errors": f"{report['errors']:,}",
         "accuracy": f"{report['accuracy']:.2%}",
         "95 % interval": f"{low:.2%} to {high:.2%}",
-        "loss": f"{report['loss']:.4f}",
+        "loss": f"{report['loss']:.4f} nats",
         "calibration error": f"{report['calibration_error']:.2%}",
         "parameters": f"{report['parameters']:,}",
     }
@@ -122,6 +122,6 @@ def results(report: dict[str, Any]) -> dict[str, str]:
     return scores | {
         "epochs": f"{last['epoch']}",
         "seconds of training": f"{sum(epoch['seconds'] for epoch in report['history']):.1f}",
-        "last validation loss": f"{last['val_loss']:.4f}",
+        "last validation loss": f"{last['val_loss']:.4f} nats",
         "last validation accuracy": f"{last['val_accuracy']:.2%}",
     }

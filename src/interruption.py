@@ -1,14 +1,45 @@
 """Ctrl-C and SIGTERM wait until what was computed is saved."""
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from mnist_cnn.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def handle(handler: Handler) -> dict[int, Any]:
+    """Handle SIGINT and SIGTERM, which only the main thread can; return what handled them before."""
+    here = threading.current_thread() is threading.main_thread()
+    return {number: signal.signal(number, handler) for number in SIGNALS} if here else {}
+
+
+def leave(number: int, _frame: FrameType | None) -> None:
+    """End the process at once and without a word, from wherever it is: nothing has to be undone."""
+    os._exit(128 + number)
+
+
+def raise_stopped(number: int, _frame: FrameType | None) -> None:
+    """End what is under way, undone; a second signal does not wait for that."""
+    handle(leave)
+    raise Stopped("stopped", number)
+
+
+@contextmanager
+def handled(handler: Handler) -> Iterator[None]:
+    """Handle SIGINT and SIGTERM for as long as the block runs."""
+    former = handle(handler)
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)
 
 
 class Request:
@@ -33,19 +64,5 @@ class Request:
 def deferred() -> Iterator[Request]:
     """Turn SIGINT and SIGTERM into a request, for as long as the block runs; only the main thread can."""
     request = Request()
-    here = threading.current_thread() is threading.main_thread()
-    former = {number: signal.signal(number, request.note) for number in SIGNALS} if here else {}
-    try:
+    with handled(request.note):
         yield request
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def raise_on_sigterm() -> None:
-    """Let SIGTERM end the program as Ctrl-C does: with what it was doing undone."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped("stopped", number)
-
-    signal.signal(signal.SIGTERM, stop)

@@ -5,14 +5,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_cnn.console import begin, counted, exit_codes, parse, printable
+
+if __name__ == "__main__":
+    begin()
+
 from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
-from mnist_cnn.console import exit_codes, parse
 from mnist_cnn.data_loader import Dataset, check_testable, load, rehearse, with_classes
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import from_first, joined, rank
-from mnist_cnn.evaluate import IMAGES, MODELS, evaluate_and_show
-from mnist_cnn.files import check_writable, remove_leftovers
-from mnist_cnn.interruption import raise_on_sigterm
+from mnist_cnn.evaluate import MODELS, check_output, evaluate_and_show
 from mnist_cnn.observe import log_figures
 from mnist_cnn.recipe import PRESETS, TrainConfig, run_name, with_enough_epochs
 from mnist_cnn.train import fit, learn_limits
@@ -29,22 +31,22 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
     with joined(config.worker_timeout):
         pick_device(config.device)
         if rank() == 0:
-            check_writable(config.output_dir)
-            remove_leftovers(config.output_dir / IMAGES)
+            check_output(config.output_dir)
         dataset = load(config.dataset, config.data_dir)
         check_testable(dataset)
         if config.init_from:
             dataset = with_known(config.init_from, dataset, config.data_dir)
         if enough_epochs:
             config = with_enough_epochs(config, len(dataset.train))
-        print(f"training on {dataset.name}: {len(dataset.train):,} images, test split sealed until the end")
+        images = counted(len(dataset.train), "image")
+        print(f"training on {printable(dataset.name)}: {images}, test split sealed until the end")
         checkpoint = fit(dataset, config)
         path /= f"{run_name(dataset.name, config.preset)}_final.pth"
         checkpoint = from_first(learn_limits(checkpoint, dataset) if rank() == 0 else checkpoint)
         if rank() == 0:
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
-        print(f"\ntrained {config.epochs} epochs in {seconds:.1f} s\nmodel: {path}\n")
+        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}\n")
         figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
         if config.tensorboard and rank() == 0:
             log_figures(config, figures)
@@ -70,7 +72,7 @@ def read_config(argv: Sequence[str] | None, prog: str) -> tuple[TrainConfig, boo
     """
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--preset", "--init-from", "--epochs"):
-        names.add_argument(name)
+        names.add_argument(name, nargs="?")  # without a value `parse` refuses it
     known = names.parse_known_args(argv)[0]
     preset = known.preset or ("fine-tune" if known.init_from else "default")
     return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog), known.epochs is None
@@ -79,7 +81,6 @@ def read_config(argv: Sequence[str] | None, prog: str) -> tuple[TrainConfig, boo
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> None:
     """Run the command line."""
     with exit_codes():
-        raise_on_sigterm()
         run(*read_config(argv, prog))
 
 

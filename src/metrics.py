@@ -9,8 +9,11 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
+from mnist_cnn.console import counted, printable
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+WIDEST = 7  # characters of a class name above a column of the confusion matrix
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ def as_text(report: Report, title: str) -> str:
     low, high = report.interval
     return "\n".join(
         [
-            f"{title}: {report.count:,} images, {report.errors:,} errors",
+            f"{printable(title)}: {counted(report.count, 'image')}, {counted(report.errors, 'error')}",
             f"accuracy {report.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%})",
-            f"loss {report.loss:.4f}, expected calibration error {report.calibration_error:.2%}",
+            f"loss {report.loss:.4f} nats, expected calibration error {report.calibration_error:.2%}",
             "",
             "confusion matrix (row: true, column: predicted)",
             *matrix_lines(report),
@@ -134,19 +137,27 @@ def as_text(report: Report, title: str) -> str:
 
 
 def matrix_lines(report: Report) -> list[str]:
-    """Lay the confusion matrix out in columns; zeros are dots."""
-    names = [score.name for score in report.classes]
+    """Lay the confusion matrix out in columns; zeros are dots. Where names are too long, numbers head the columns."""
+    names = [printable(score.name) for score in report.classes]
+    heads = names
+    if max(map(len, names)) > WIDEST:
+        heads = [f"[{number}]" for number in range(len(names))]
+        names = [f"{name} {head}" for name, head in zip(names, heads, strict=True)]
     first = max(map(len, names))
-    width = max(len(str(report.count)), *(min(len(name), 7) for name in names)) + 1
-    head = " " * first + "".join(f"{name[:7]:>{width}}" for name in names)
+    width = max(map(len, [str(report.count), *heads])) + 1
     rows = zip(names, report.confusion_matrix, strict=True)
-    return [head] + [f"{name:<{first}}" + "".join(f"{n or '.':>{width}}" for n in row) for name, row in rows]
+    return [
+        " " * first + "".join(f"{head:>{width}}" for head in heads),
+        *(f"{name:<{first}}" + "".join(f"{n or '.':>{width}}" for n in row) for name, row in rows),
+    ]
 
 
 def score_lines(report: Report) -> list[str]:
     """Lay the per-class scores out in columns."""
-    first = max(5, *(len(score.name) for score in report.classes))
+    names = [printable(score.name) for score in report.classes]
+    first = max(map(len, ["class", *names]))
     head = f"{'class':<{first}}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"
     return [head] + [
-        f"{s.name:<{first}}{s.precision:>11.4f}{s.recall:>9.4f}{s.f1:>9.4f}{s.support:>9,}" for s in report.classes
+        f"{name:<{first}}{s.precision:>11.4f}{s.recall:>9.4f}{s.f1:>9.4f}{s.support:>9,}"
+        for name, s in zip(names, report.classes, strict=True)
     ]

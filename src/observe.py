@@ -1,7 +1,11 @@
 """Looking at a training while it runs: TensorBoard's logs, and where the time goes."""
 
 import dataclasses
+import errno
 import functools
+import json
+import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,23 +17,34 @@ from torch.profiler import profile, schedule
 
 from mnist_cnn.distributed import rank
 from mnist_cnn.errors import InputError
+from mnist_cnn.files import whole_file
 from mnist_cnn.recipe import TrainConfig
 
 TENSORBOARD = Path("tensorboard")
 COSTLIEST = 10
+SKIPPED = 2  # steps before those that are measured
 
 
-def open_writer(folder: Path) -> Any:  # TensorBoard is an extra
+@contextmanager
+def open_writer(folder: Path) -> Iterator[Any]:  # TensorBoard is an extra
     """Open TensorBoard's log of a run.
 
     Raises:
         InputError: TensorBoard is not installed.
+        OSError: the log cannot be written; its `filename` is the folder.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError("--tensorboard needs tensorboard: pip install 'mnist-cnn[tensorboard]'") from None
-    return SummaryWriter(folder)
+    former, threading.excepthook = threading.excepthook, lambda _: None  # the writer's thread: it raises here as well
+    try:
+        with SummaryWriter(folder) as writer:
+            yield writer
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), error.filename or str(folder)) from error
+    finally:
+        threading.excepthook = former
 
 
 @contextmanager
@@ -63,19 +78,37 @@ def profiled(config: TrainConfig) -> Iterator[Callable[[], None]]:
     if not config.profile or rank() > 0:
         yield lambda: None
         return
-    steps = schedule(wait=1, warmup=1, active=10, repeat=1)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # above that of the lines which tell when it starts and stops
+    steps = schedule(wait=1, warmup=SKIPPED - 1, active=10, repeat=1)
     with profile(schedule=steps, on_trace_ready=functools.partial(show, config.output_dir / "profile.json")) as one:
         yield one.step
+    if one.step_num < SKIPPED:
+        print("no profile: the training has too few steps; take a smaller --batch-size")
 
 
 def show(path: Path, measured: profile) -> None:
     """Write the trace, for chrome://tracing or ui.perfetto.dev, and print the costliest operations."""
-    measured.export_chrome_trace(str(path))
+    with whole_file(path) as temporary:
+        measured.export_chrome_trace(str(temporary))
+        check_whole(temporary)
     operations = [one for one in measured.key_averages() if not one.key.startswith("ProfilerStep")]
     rows = [(one.key, one.self_cpu_time_total + one.self_device_time_total, one.count) for one in operations]
     rows.sort(key=lambda row: -row[1])
     everything = sum(microseconds for _, microseconds, _ in rows)
-    print(f"\n{'operation':<48}{'share':>8}{'ms':>10}{'calls':>8}")
+    first = max(len(name) for name, *_ in rows[:COSTLIEST])
+    print(f"\n{'operation':<{first}}{'share':>8}{'ms':>10}{'calls':>8}")
     for name, microseconds, count in rows[:COSTLIEST]:
-        print(f"{name[:47]:<48}{microseconds / everything:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
+        print(f"{name:<{first}}{microseconds / everything:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
     print(f"trace: {path}")
+
+
+def check_whole(trace: Path) -> None:
+    """Check that a trace was written to its end: the profiler says nothing of a full disk.
+
+    Raises:
+        OSError: it was not.
+    """
+    try:
+        json.loads(trace.read_bytes())
+    except ValueError:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None

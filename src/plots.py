@@ -1,5 +1,7 @@
 """Results become pictures: one style, titles that say the finding, colours that survive colour-blindness and print."""
 
+import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from mnist_cnn.console import counted, printable
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.files import whole_file
 from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
@@ -19,6 +22,8 @@ from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)
 STYLE = "mnist_cnn.plots"  # plots.mplstyle beside this file; plt.style.use takes the same name
 MOST_ERRORS_SHOWN = 50
+LETTERS, MARGIN = 13, 2  # of a title: letters an inch, and inches that it has less than the figure
+LONGEST_NAME, LONGEST_OF_PAIR = 16, 11  # letters of a class beside an axis, and above an image
 
 
 def draw_all(
@@ -57,32 +62,53 @@ def saved(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     with style.context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure
-        with whole_file(path) as temporary:
+        with whole_file(path) as temporary, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks: it draws boxes
             figure.savefig(temporary, metadata={"Software": None})
 
 
+def heading(figure: Figure, *lines: str) -> str:
+    """Break lines so that they fit into a figure's width."""
+    width = int(LETTERS * (figure.get_figwidth() - MARGIN))
+    return "\n".join(textwrap.fill(plain(line), width) for line in lines)
+
+
+def plain(name: str, letters: int | None = None) -> str:
+    """Spell a name so that matplotlib shows it as it is: dollars would make it a formula. Cut what is too long."""
+    name = printable(name)
+    shown = name if letters is None or len(name) <= letters else f"{name[: letters - 1]}…"
+    return shown.replace("$", r"\$")
+
+
 def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]]) -> None:
-    """Draw train and validation loss, and validation errors, against epochs."""
+    """Draw the losses on train and validation images against epochs.
+
+    The first is of images as a step learns from them, distorted, with the weights of that moment; the second is of
+    images as they are, with the weights at the epoch's end. So the distance between the lines says nothing.
+    """
     epochs = [int(record["epoch"]) for record in history]
     last = history[-1]
     axes = figure.subplots()
     for key, name, color, marker in (
-        ("train_loss", "train (distorted images)", ORANGE, "s"),
-        ("val_loss", "validation", BLUE, "o"),
+        ("train_loss", "train, while learning, images as distorted", ORANGE, "s"),
+        ("val_loss", "validation, after the epoch, images as they are", BLUE, "o"),
     ):
         losses = [record[key] for record in history]
         axes.plot(epochs, losses, color=color, marker=marker, markersize=4, label=name)
-    axes.set_title(f"Validation loss ends at {last['val_loss']:.3f}, accuracy at {last['val_accuracy']:.2%}\n{title}")
+    after = f"after {counted(len(epochs), 'epoch')}"
+    finding = f"Validation loss {last['val_loss']:.3f}, accuracy {last['val_accuracy']:.2%} {after}"
+    axes.set_title(heading(figure, finding, title))
     axes.set_xlabel("epoch")
     axes.set_ylabel("mean cross-entropy (nats)")
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(title="measured differently, not to be compared", alignment="left")
 
 
 def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
     """Draw the counts: the diagonal quiet, zeros empty, errors coloured by how many there are."""
-    names = [score.name for score in report.classes]
+    names = [plain(score.name, LONGEST_NAME) for score in report.classes]
     counts = np.array(report.confusion_matrix)
     errors = counts.astype(float)
     np.fill_diagonal(errors, 0)
@@ -97,8 +123,11 @@ def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
             color=GREY if right else "black", weight="normal" if right else "bold",
         )  # fmt: skip
     true, predicted = np.unravel_index(errors.argmax(), errors.shape)
-    worst = f"; most often {names[true]} read as {names[predicted]} ({int(errors.max())})" if errors.any() else ""
-    axes.set_title(f"{report.errors:,} errors in {report.count:,}{worst}\n{title}")
+    finding = f"{counted(report.errors, 'error')} in {report.count:,}"
+    if errors.any():
+        pair = f"{report.classes[true].name} read as {report.classes[predicted].name}"
+        finding += f"; most often {pair} ({int(errors.max())})"
+    axes.set_title(heading(figure, finding, title))
     axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names)) < 4 else 60)
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
@@ -135,14 +164,16 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
             far, near = (np.maximum(1 - np.array(ends), closest) for ends in zip(*bounds, strict=True))
             axes.hlines(rows + shift, near, far, color=color, alpha=0.4, linewidth=1.2)
     hardest = min(classes, key=lambda score: score.f1)
-    axes.set_title(f"Hardest class: {hardest.name} (F1 {hardest.f1:.4f})\n{title}")
+    alike = hardest.f1 == max(score.f1 for score in classes)
+    finding = f"{'No class is harder' if alike else f'Hardest class: {hardest.name}'} (F1 {hardest.f1:.4f})"
+    axes.set_title(heading(figure, finding, title))
     axes.set_xscale("log")
     farthest = max(20 * closest, 3 * max(1 - min(values) for values, *_ in scores.values()))
     axes.set_xlim(farthest, closest / 1.4)
     steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(rows, [f"{score.name}  (n={score.support:,})" for score in classes])
+    axes.set_yticks(rows, [f"{plain(score.name, LONGEST_NAME)}  (n={score.support:,})" for score in classes])
     axes.invert_yaxis()
     axes.set_xlabel("score; each step to the right halves the distance from 1, or nearly")
     axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))
@@ -155,21 +186,28 @@ def misclassified(figure: Figure, title: str, split: Split, probabilities: Float
     of_true = probabilities[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(of_true[wrong], kind="stable")][:MOST_ERRORS_SHOWN]
-    which = f"All {len(wrong)} errors" if len(worst) == len(wrong) else f"The {len(worst)} worst of {len(wrong)} errors"
-    figure.suptitle(
-        f"{which}, the worst first: true > predicted, probability of the answer, index\n{title}", x=0.01, ha="left"
-    )
     columns = 10
     rows = max(1, -(-len(worst) // columns))
     figure.set_size_inches(10, 0.8 + 1.25 * rows)
+    figure.suptitle(heading(figure, errors_shown(len(worst), len(wrong)), title), x=0.01, ha="left")
     axes = figure.subplots()
+    names = [plain(name, LONGEST_OF_PAIR) for name in classes]
     places = show_tiles(axes, split.images[worst, 0].numpy(), rows, columns, above=15)
     for index, (x, y) in zip(worst, places, strict=False):
         answer = predicted[index]
         axes.text(
-            x, y, f"{classes[labels[index]]} > {classes[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
+            x, y, f"{names[labels[index]]} > {names[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
             fontsize=8 if max(map(len, classes)) < 4 else 6, ha="center", va="bottom",
         )  # fmt: skip
+
+
+def errors_shown(shown: int, all_of_them: int) -> str:
+    """Say which errors a figure shows and how."""
+    if not all_of_them:
+        return "No errors"
+    some = f"The {shown} worst of {all_of_them:,} errors" if shown < all_of_them else f"All {shown} errors"
+    which = f"{some}, the worst first" if all_of_them > 1 else "The only error"
+    return f"{which}: true > predicted, probability of the answer, index"
 
 
 def show_image(axes: Axes, split: Split, index: int) -> None:
@@ -210,10 +248,8 @@ def reliability_diagram(figure: Figure, title: str, probabilities: Floats, label
     )  # fmt: skip
     surer = float((confidence * count).sum() / count.sum()) - report.accuracy
     verdict = "more" if surer > 0 else "less"
-    upper.set_title(
-        f"On average {abs(surer):.2%} {verdict} sure than right; calibration error "
-        f"{report.calibration_error:.2%}\n{title}"
-    )
+    finding = f"On average {abs(surer):.2%} {verdict} sure than right; calibration error {report.calibration_error:.2%}"
+    upper.set_title(heading(figure, finding, title))
     upper.set_ylabel("accuracy")
     upper.set_ylim(-0.02, 1.02)
     figure.legend(loc="outside lower center", ncols=2)
@@ -227,9 +263,10 @@ def reliability_diagram(figure: Figure, title: str, probabilities: Floats, label
 
 def sample_digits(figure: Figure, dataset: Dataset, columns: int = 12) -> None:
     """Show the first training images of each class, a class a row."""
-    figure.suptitle(f"The first {columns} training images of each class: {dataset.name}", x=0.01, ha="left")
     figure.set_size_inches(7.5, 0.4 + 7.5 * len(dataset.classes) / columns)
     labels = dataset.train.labels.numpy()
+    first = counted(min(columns, np.bincount(labels).max()), "training image")
+    figure.suptitle(heading(figure, f"The first {first} of each class: {dataset.name}"), x=0.01, ha="left")
     images = np.zeros((len(dataset.classes), columns, *dataset.train.images.shape[2:]), np.uint8)
     for label, row in enumerate(images):
         found = dataset.train.images[np.flatnonzero(labels == label)[:columns], 0].numpy()

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from mnist_cnn.classifier import Classifier, Prediction
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.console import exit_codes, parse_call, printable
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
 from mnist_cnn.onnx_model import PACKAGED
@@ -25,6 +26,8 @@ from mnist_cnn.steps import draw_boxes, draw_steps
 STDIN = "-"
 MANY = 50  # files that deserve a progress bar
 FIELDS = ("file", "digit", "probability", "confident")
+FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes (OWASP, "CSV Injection")
+LONGEST_NAME = 50  # characters of a file's name in that of a picture of it: with all around them within 255 bytes
 
 
 def find_files(paths: Sequence[str]) -> list[str]:
@@ -85,9 +88,10 @@ class Reading:
 
 def text_line(reading: Reading) -> str:
     """Say for a person what a file says."""
+    file = printable(reading.file)
     if not reading.found:
-        return f"{reading.file}: no digit found"
-    return f"{reading.file}: {reading.text} ({reading.probability:.1%}{'' if reading.confident else ', not sure'})"
+        return f"{file}: no digit found"
+    return f"{file}: {printable(reading.text)} ({reading.probability:.1%}{'' if reading.confident else ', not sure'})"
 
 
 def as_dict(reading: Reading) -> dict[str, object]:
@@ -112,14 +116,25 @@ def csv_line(reading: Reading) -> str:
     """Say in a line of CSV what a file says."""
     line = io.StringIO()
     csv.writer(line).writerow(
-        [reading.file, reading.text, f"{reading.probability:.6f}", str(reading.confident).lower()]
+        [cell(reading.file), cell(reading.text), f"{reading.probability:.6f}", str(reading.confident).lower()]
     )
-    return line.getvalue().rstrip()
+    return line.getvalue().rstrip("\r\n")
+
+
+def cell(text: str) -> str:
+    """Spell text so that it takes one line of a table and no spreadsheet computes it."""
+    return ("'" if text.startswith(FORMULA) else "") + printable(text)
+
+
+def picture_name(number: int, file: str) -> str:
+    """Name the picture of what was done with a file; the number tells files of one name apart."""
+    stem = "stdin" if file == STDIN else re.sub(r"[^\w.-]+", "_", Path(file).stem)[:LONGEST_NAME]
+    return f"{number:04d}_{stem}.png"
 
 
 def command(
-    paths: Positional[tuple[str, ...]] = (),
-    checkpoint: Path = PACKAGED,
+    paths: Annotated[Positional[tuple[str, ...]], arg(metavar="PICTURE...", help_behavior_hint="")] = (),
+    checkpoint: Annotated[Path, arg(help_behavior_hint="(default: the one that ships)")] = PACKAGED,
     several: bool = False,
     as_json: Annotated[bool, arg(name="json")] = False,
     as_csv: Annotated[bool, arg(name="csv")] = False,
@@ -130,10 +145,10 @@ def command(
 
     Args:
         paths: Pictures, folders of pictures, or - for one on standard input.
-        checkpoint: The model, .onnx or .pth, the shipped one unless another is named.
+        checkpoint: The model, .onnx or .pth.
         several: Read every digit of each picture, in reading order, instead of one.
         as_json: Print a JSON object per file.
-        as_csv: Print a line of CSV per file.
+        as_csv: Print a line of CSV per file; a ' goes before text that a spreadsheet would compute.
         show_steps: Folder that gets a picture per file of how it was prepared.
         annotate: Folder that gets each picture with a box around each digit.
     """
@@ -141,9 +156,9 @@ def command(
         raise InputError("--json and --csv exclude each other; choose one")
     files = find_files(paths)
     classifier = Classifier.load(checkpoint)
-    for folder in (show_steps, annotate):
+    for folder, flag in ((show_steps, "--show-steps"), (annotate, "--annotate")):
         if folder:
-            check_writable(folder)
+            check_writable(folder, flag)
     if as_csv:
         print(",".join(FIELDS))
     write = json_line if as_json else csv_line if as_csv else text_line
@@ -156,18 +171,17 @@ def command(
         bar = tqdm(zip(files, sources, found, strict=True), total=len(files), unit=" files", disable=quiet)
         for number, (file, source, answers) in enumerate(bar):
             if isinstance(answers, InputError):
-                tqdm.write(f"error: {answers}", file=sys.stderr)
+                tqdm.write(f"error: {printable(str(answers))}\n", file=sys.stderr, end="")
                 failed = True
                 continue
             reading = Reading(file, answers, classifier.classes, several)
-            tqdm.write(write(reading), file=sys.stdout)
-            name = f"{number:04d}_{'stdin' if file == STDIN else Path(file).stem}.png"
+            tqdm.write(f"{write(reading)}\n", file=sys.stdout, end="")  # at once: no signal comes between line and end
+            name = picture_name(number, file)
             if show_steps:
                 draw_steps(source, [answer.image for answer in reading.found], reading.names, show_steps / name)
             if annotate:
-                draw_boxes(
-                    source, [answer.box for answer in reading.found if answer.box], reading.names, annotate / name
-                )
+                boxes = [answer.box for answer in reading.found if answer.box]
+                draw_boxes(source, boxes, reading.names, annotate / name)
     if failed:
         sys.exit(2)
 

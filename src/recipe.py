@@ -4,7 +4,9 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from mnist_cnn.augment import AugmentConfig
 from mnist_cnn.cnn_model import ModelConfig
@@ -27,8 +29,8 @@ class TrainConfig:
     preset: Literal["default", "fast", "tiny", "micro", "best", "fine-tune"] = "default"
     """Recipe to start from; the other flags change it."""
     dataset: str = "auto"
-    """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; auto
-    is mnist if it can be had, else digits."""
+    """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; with
+    auto, mnist if it can be had, else digits."""
     init_from: Path | None = None
     """Trained model to go on from (fine-tuning), with some of the images it knows among the new ones."""
     data_dir: Path | None = None
@@ -49,7 +51,7 @@ class TrainConfig:
     """Share of the target spread evenly over all classes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random distortions of the training images."""
-    val_size: float = 1 / 12
+    val_size: Annotated[float, arg(help_behavior_hint=lambda label: f"(default: {float(label):.4g})")] = 1 / 12
     """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
     seed: int = 0
     """Fixes the first weights, the order of images and their distortions."""

@@ -2,11 +2,13 @@
 
 import gc
 import importlib.metadata
+import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -16,10 +18,11 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from tyro.conf import arg
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.errors import InputError
+from mnist_cnn.errors import InputError, Stopped
 from mnist_cnn.gatekeeper import Gatekeeper, PatientProtocol, problem
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.service import Answer, Answers, Card, Problem, Service
@@ -140,25 +143,28 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
-        raise InputError(f"cannot listen on {host}:{port} ({error}); choose another --host or --port") from None
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise InputError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from None
 
 
 def command(
     host: str = "127.0.0.1",
     port: int = 8000,
-    checkpoint: Path = PACKAGED,
+    checkpoint: Annotated[Path, arg(help_behavior_hint="(default: the one that ships)")] = PACKAGED,
     max_body: int = 10_000_000,
-    allow_origin: tuple[str, ...] = (),
+    allow_origin: Annotated[tuple[str, ...], arg(metavar="ORIGIN...", help_behavior_hint="(default: none)")] = (),
 ) -> None:
     """Serve the page to draw digits on, and the REST service behind it, until Ctrl-C.
 
     Args:
         host: Address to listen on; 0.0.0.0 lets other computers in.
         port: Port to listen on, 0 for any that is free.
-        checkpoint: The model, .onnx or .pth, the shipped one unless another is named.
+        checkpoint: The model, .onnx or .pth.
         max_body: Bytes that a request may have.
-        allow_origin: Origins whose web pages may ask, such as https://school.example; none unless named.
+        allow_origin: Origins whose web pages may ask, such as https://school.example.
     """
+    if max_body < 1:
+        raise InputError(f"--max-body is {max_body}; it must be 1 or more")
     Classifier.load(checkpoint)
     listening = listen(host, port)
     app = create_app(checkpoint, max_body, allow_origin)
@@ -171,7 +177,8 @@ def command(
     )
     gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
     print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(Stopped):  # raised once what was accepted has been answered
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "serve.py") -> None:

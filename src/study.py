@@ -157,11 +157,13 @@ def summary(rows: list[Row]) -> str:
     """Say mean, spread and time of some rows."""
     accuracy = [100 * row["accuracy"] for row in rows]
     seconds = [row["seconds"] for row in rows]
-    spread = f" +- {statistics.stdev(accuracy):.3f}" if len(rows) > 1 else ""
+    name = f"{rows[0]['recipe']['preset']} on {rows[0]['dataset']}: {statistics.mean(accuracy):.3f}"
+    training = f"{statistics.median(seconds):.1f} s of training"
+    if len(rows) == 1:
+        return f"{name} % (n = 1), {training} on {rows[0]['hardware']}"
     return (
-        f"{rows[0]['recipe']['preset']} on {rows[0]['dataset']}: {statistics.mean(accuracy):.3f}{spread} % "
-        f"(n = {len(rows)}, {min(accuracy):.2f} to {max(accuracy):.2f}), "
-        f"{statistics.median(seconds):.1f} s of training (median) on {rows[0]['hardware']}"
+        f"{name} +- {statistics.stdev(accuracy):.3f} % (n = {len(rows)}, {min(accuracy):.2f} to {max(accuracy):.2f}), "
+        f"{training} (median) on {rows[0]['hardware']}"
     )
 
 
@@ -191,8 +193,9 @@ def command(
         raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}; it must be 1 or more")
-    for folder in filter(None, (output.parent, keep)):
-        check_writable(folder)
+    check_writable(output.parent, "--output")
+    if keep:
+        check_writable(keep, "--keep")
     read_rows(output)
     data = load(dataset, data_dir)
     check_testable(data)

@@ -204,7 +204,7 @@ def run_epoch(
     check_finite(val_loss, progress, training.learner)
     seconds = progress.seconds + time.perf_counter() - start
     if rank() == 0:
-        report = f"validation: loss {val_loss:.4f}, accuracy {val_accuracy:.2%} ({seconds:.1f} s)"
+        report = f"validation: loss {val_loss:.4f} nats, accuracy {val_accuracy:.2%} ({seconds:.1f} s)"
         tqdm.write(report, file=sys.stderr)
     train_loss = progress.loss / progress.seen
     return EpochRecord(progress.epoch, train_loss, val_loss, val_accuracy, training.learner.learning_rate, seconds)

@@ -89,12 +89,12 @@ def expected_results(*runs: tuple[str, dict[str, Any]]) -> list[list[str]]:
                 "errors": str(report["errors"]),
                 "accuracy": f"{100 * (1 - report['errors'] / 360):.2f}%",
                 "95 % interval": f"{100 * low:.2f}% to {100 * high:.2f}%",
-                "loss": f"{report['loss']:.4f}",
+                "loss": f"{report['loss']:.4f} nats",
                 "calibration error": f"{100 * report['calibration_error']:.2f}%",
                 "parameters": "29,610",
                 "epochs": str(len(report["history"])),
                 "seconds of training": f"{sum(epoch['seconds'] for epoch in report['history']):.1f}",
-                "last validation loss": f"{last['val_loss']:.4f}",
+                "last validation loss": f"{last['val_loss']:.4f} nats",
                 "last validation accuracy": f"{100 * last['val_accuracy']:.2f}%",
             }
         )

@@ -12,7 +12,6 @@ from mnist_cnn import main, study
 from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.console import exit_codes
 from mnist_cnn.data_loader import load
-from mnist_cnn.interruption import raise_on_sigterm
 from mnist_cnn.train import fit
 
 DIGITS = ("--dataset", "digits", "--preset", "fast")
@@ -22,7 +21,6 @@ TRAIN = (*DIGITS, "--deterministic", "--device", "cpu")
 def fit_alone(arguments: Sequence[str]) -> None:
     """Train as `mnist-cnn train` does, without what comes after: limits, evaluation, figures."""
     with exit_codes():
-        raise_on_sigterm()
         checkpoint = fit(load("digits"), main.read_config(arguments, "train")[0])
         save_checkpoint(checkpoint, Path("saved_models", "digits_fast_final.pth"))
 
