@@ -150,7 +150,7 @@ def constant(tensor: Message) -> tuple[str, Shape, Shape]:
     # packed integers have any number of bytes, the last of each below 128
     count = int((np.frombuffer(integers, np.uint8) < 128).sum()) if integers else len(raw or floats) / ITEM_BYTES[kind]
     if len(shape) > MOST_AXES or min(shape, default=1) < 1 or count != math.prod(shape):
-        raise ValueError(f"constant {name[:40]!r} has {count:,} values of a shape {shape[:MOST_AXES]}")
+        raise ValueError(f"constant {name[:40]!r} has {count:g} values of a shape {shape[:MOST_AXES]}")
     if kind == FLOAT and not np.isfinite(np.frombuffer(raw or floats, "<f4")).all():
         raise ValueError(f"constant {name[:40]!r} is not finite")
     few = kind == INT64 and len(shape) <= 1 and count <= MOST_AXES
