@@ -140,8 +140,10 @@ def check(checkpoint: Checkpoint) -> None:
     for name, kind in (("classes", tuple), ("train_config", dict), ("history", list), ("data_sha256", str)):
         if type(getattr(checkpoint, name)) is not kind:
             raise ValueError(f"{name} is no {kind.__name__}")
-    if any(type(record) is not dict for record in checkpoint.history):
-        raise ValueError("history is no list of epochs")
+    if not all(type(part) is dict for part in (*checkpoint.history, checkpoint.training_state or {})):
+        raise ValueError("history or training_state is not of a training")
+    if len(checkpoint.state_dict) < checkpoint.model_config.members * sum(map(len, checkpoint.model_config.stages)):
+        raise ValueError("fewer weights than convolutions")  # before a network of a million layers is built
     if len(checkpoint.classes) != checkpoint.model_config.classes:
         raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
     if not 0 < checkpoint.temperature < math.inf:

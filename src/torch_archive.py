@@ -118,7 +118,7 @@ def look_into(pickle: bytes) -> tuple[set[str], int | None]:
 
 
 def check_values(content: object, most: int) -> None:
-    """Check that what was loaded is plain: finite numbers, texts, dicts, lists and tensors of at most so many bytes.
+    """Check that what was loaded is plain: numbers, texts, dicts, lists and tensors of at most so many bytes.
 
     Raises:
         ValueError: it is not.
@@ -133,7 +133,7 @@ def check_values(content: object, most: int) -> None:
         elif type(value) in (dict, OrderedDict, list, tuple):
             inner = [*value, *value.values()] if isinstance(value, dict) else [*value]  # type: ignore[misc]
             waiting += [(one, depth + 1) for one in inner]
-        elif not (value is None or isinstance(value, str) or (isinstance(value, int | float) and abs(value) < 2**63)):
+        elif not (value is None or isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**63)):
             raise ValueError(f"holds {type(value).__name__} {one_line(value)[:40]}, which is no plain value")
         if depth > MOST_DEPTH or len(waiting) > MOST_ITEMS:
             break
