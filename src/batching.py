@@ -64,7 +64,10 @@ class Batcher:
     async def settle(self, questions: Sequence[Question], several: bool) -> None:
         """Answer some questions of one kind in a thread."""
         pictures = [(question.source, question.name) for question in questions]
-        answers = await asyncio.to_thread(lambda: list(self.classifier.read(pictures, several)))
+        try:
+            answers = await asyncio.to_thread(lambda: list(self.classifier.read(pictures, several)))
+        except InputError as error:  # the model's
+            answers = [error] * len(pictures)
         for question, answer in zip(questions, answers, strict=True):
             if not question.answer.done():  # else its client has gone
                 question.answer.set_result(answer)

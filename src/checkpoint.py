@@ -14,11 +14,13 @@ from torch import Tensor
 from mnist_cnn.cnn_model import ModelConfig, Network, build
 from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import Familiarity
-from mnist_cnn.files import whole_file
+from mnist_cnn.files import read_model, whole_file
+from mnist_cnn.names import check_classes, check_name, one_line
+from mnist_cnn.torch_archive import open_archive
 
 FORMAT_VERSION = 4
 LARGEST_FILE = 1 << 30  # bytes
-ADVICE = "train again, or name another with --checkpoint"
+ADVICE = "train one with `mnist-cnn train`, or name another with --checkpoint"
 DEFAULT = Path("saved_models") / "mnist_cnn_final.pth"
 SHIPPED = Path(__file__).parent.parent / DEFAULT
 
@@ -59,6 +61,10 @@ class Checkpoint:
         """
         with torch.device("meta"):
             model = build(self.model_config)
+        for name, expected in model.state_dict().items():
+            tensor = self.state_dict.get(name, expected)
+            if tensor.dtype != expected.dtype or not (tensor.is_meta or tensor.isfinite().all()):
+                raise ValueError(f"{name} is not finite, or not {expected.dtype}")
         try:
             model.load_state_dict(self.state_dict, assign=True)
         except RuntimeError as error:
@@ -104,11 +110,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InputError: there is none, or it is damaged, foreign, of another version or of other shapes.
     """
-    if not path.is_file():
-        raise InputError(f"no checkpoint at {path}; train one with `mnist-cnn train` or name one with --checkpoint")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"{path} has more than {LARGEST_FILE} bytes: no model of this program; {ADVICE}")
-    return parse_checkpoint(path.read_bytes(), str(path))
+    return parse_checkpoint(read_model(path, "checkpoint", "`mnist-cnn train`", LARGEST_FILE), str(path))
 
 
 def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
@@ -117,26 +119,41 @@ def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
     Raises:
         InputError: as `load_checkpoint`.
     """
-    if not is_whole(archive):
-        raise InputError(f"{where} is damaged, or no checkpoint of format {FORMAT_VERSION} (wrong SHA-256); {ADVICE}")
     try:
-        content = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-    except Exception as error:  # random bytes can fail in any way
-        raise InputError(f"{where} is no archive, or holds pickled code ({type(error).__name__}); {ADVICE}") from None
-    version = content.pop("format_version", None) if isinstance(content, dict) else None
-    if version != FORMAT_VERSION:
-        raise InputError(f"{where} has checkpoint format {version}, this program reads {FORMAT_VERSION}; {ADVICE}")
+        content = open_archive(archive, FORMAT_VERSION, is_whole(archive))
+    except ValueError as error:
+        raise InputError(f"{where} {error}; {ADVICE}") from None
     try:
+        del content["format_version"]
         content["model_config"] = ModelConfig(**content["model_config"])
-        content["familiarity"] = content["familiarity"] and Familiarity(**content["familiarity"])
+        if content["familiarity"] is not None:
+            content["familiarity"] = Familiarity(**content["familiarity"])
         checkpoint = Checkpoint(**content)
-        checkpoint.build_model()
-        if checkpoint.familiarity:
-            checkpoint.familiarity.check(checkpoint.model_config)
-        if len(checkpoint.classes) != checkpoint.model_config.classes:
-            raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
-        if not 0 < checkpoint.temperature < math.inf:
-            raise ValueError(f"temperature is {checkpoint.temperature}")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where} is not a model of this program ({str(error)[:300]}); {ADVICE}") from None
+        check(checkpoint)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{where} is not a model of this program ({one_line(error)}); {ADVICE}") from None
     return checkpoint
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Check that the parts of a checkpoint are what they should be, and fit together.
+
+    Raises:
+        AttributeError, LookupError, RuntimeError, TypeError, ValueError: they do not.
+    """
+    check_name(checkpoint.dataset, "the dataset")
+    check_classes(checkpoint.classes)
+    for name, kind in (("classes", tuple), ("train_config", dict), ("history", list), ("data_sha256", str)):
+        if type(getattr(checkpoint, name)) is not kind:
+            raise ValueError(f"{name} is no {kind.__name__}")
+    if not all(type(part) is dict for part in (*checkpoint.history, checkpoint.training_state or {})):
+        raise ValueError("history or training_state is not of a training")
+    if len(checkpoint.state_dict) < checkpoint.model_config.members * sum(map(len, checkpoint.model_config.stages)):
+        raise ValueError("fewer weights than convolutions")  # before a network of a million layers is built
+    if len(checkpoint.classes) != checkpoint.model_config.classes:
+        raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
+    if not 0 < checkpoint.temperature < math.inf:
+        raise ValueError(f"temperature is {checkpoint.temperature}")
+    checkpoint.build_model()
+    if checkpoint.familiarity:
+        checkpoint.familiarity.check(checkpoint.model_config)

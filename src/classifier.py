@@ -78,6 +78,21 @@ def surest(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
     return best[max(best)][1]
 
 
+def load_pth(path: Path) -> Model:
+    """Load a .pth file.
+
+    Raises:
+        InputError: there is none, it is damaged or foreign, or PyTorch is not installed.
+    """
+    try:
+        from mnist_cnn.torch_model import load_torch
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path} needs {error.name}: pip install 'mnist-cnn[train]', or export it to .onnx where that is"
+        ) from None
+    return load_torch(path)
+
+
 class Classifier:
     """A trained network that reads pictures."""
 
@@ -93,15 +108,12 @@ class Classifier:
         Raises:
             InputError: there is none, it is damaged or foreign, or it is a .pth and PyTorch is not installed.
         """
-        if Path(path).suffix == ".onnx":
-            return cls(load_onnx(Path(path)))
-        try:
-            from mnist_cnn.torch_model import load_torch
-        except ModuleNotFoundError as error:
-            raise InputError(
-                f"{path} needs {error.name}: pip install 'mnist-cnn[train]', or export it to .onnx where that is"
-            ) from None
-        return cls(load_torch(Path(path)))
+        file = Path(path)
+        if file.suffix.lower() not in (".onnx", ".pth"):
+            raise InputError(f"{path} ends in neither .onnx nor .pth, as models do; rename it or name another")
+        reader = cls(load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file))
+        reader.look(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
+        return reader
 
     def probabilities(self, images: Pixels) -> Floats:
         """Classify images that are MNIST's in style already.
@@ -187,10 +199,20 @@ class Classifier:
         return Prediction(int(mean.argmax()), mean, trusted, candidate.box, candidate.line, candidate.images[0])
 
     def look(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Return probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+        """Return probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28].
+
+        Raises:
+            InputError: another shape or dtype, or a model whose answers are not finite.
+        """
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
             what = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(f"images are {what}; give a uint8 array [N, 28, 28], or use predict for other pictures")
         if not len(images):
             return np.zeros((0, len(self.classes))), np.zeros(0)
-        return self.model.look(np.ascontiguousarray(images))
+        looked = self.model.look(np.ascontiguousarray(images))
+        if not all(np.isfinite(values).all() for values in looked):
+            raise InputError(
+                f"the model {self.model.about['name']} gives probabilities or distances that are not finite; "
+                "train or export it again, or name another with --checkpoint"
+            )
+        return looked

@@ -1,6 +1,7 @@
 """The network: raw pixels in, logits out."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +41,8 @@ class ModelConfig:
             raise InputError(f"stages {self.stages} and classes {self.classes} must hold numbers from 1 to 4096")
         if not 1 <= self.members <= 100:
             raise InputError(f"members is {self.members}; it must be 1 to 100")
-        if not self.std > 0:
-            raise InputError(f"std is {self.std}; it must be above 0")
+        if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
+            raise InputError(f"mean is {self.mean} and std {self.std}; they must be finite, std above 0")
 
 
 class Normalize(nn.Module):

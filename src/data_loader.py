@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, found_instead, lacking, read_published
 from mnist_cnn.errors import InputError
+from mnist_cnn.names import check_classes, check_name
 from mnist_cnn.picture_folder import class_folders, contents, read_folders, without_pictures
 from mnist_cnn.preprocess import SIDE
 
@@ -111,9 +112,15 @@ def load_folder(folder: Path) -> Dataset:
     The classes are the labels of train, or the names of the subfolders: the ten digits where all are named by digits.
 
     Raises:
-        InputError: a file is missing, damaged, or disagrees with the others.
+        InputError: a file is missing, damaged, or disagrees with the others, or a name cannot be printed.
     """
-    if folders := class_folders(folder):
+    folders = class_folders(folder)
+    try:
+        check_name(folder.resolve().name, "the name")
+        check_classes([one.name for one in folders] or DIGITS)
+    except ValueError as error:
+        raise InputError(f"{str(folder)!a} has {error}; rename it") from None
+    if folders:
         return load_pictures(folder.resolve().name, folders)
     if missing := lacking([folder]):
         below = without_pictures(sum(contents(folder).values(), Counter()))

@@ -1,5 +1,6 @@
 """How much a picture resembles the digits a network was trained on: what it should not be trusted with."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -42,7 +43,10 @@ class Familiarity:
         shapes = tuple(self.means.shape), tuple(self.whitening.shape)
         if shapes != ((model.classes, size), (size, size)):
             raise ValueError(f"familiarity has shapes {shapes}")
-        if not (self.most_distance > 0 and 0 <= self.least_probability <= 1):
+        for tensor in (self.means, self.whitening):
+            if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+                raise ValueError("familiarity is not finite, or not torch.float32")
+        if not (0 < self.most_distance < math.inf and 0 <= self.least_probability <= 1):
             raise ValueError(f"familiarity has limits {self.most_distance} and {self.least_probability}")
 
     def distance(self, description: Tensor) -> Tensor:

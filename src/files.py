@@ -41,6 +41,30 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def read_model(path: Path, what: str, source: str, most: int) -> bytes:
+    """Read the file of a trained model.
+
+    Args:
+        path: the file.
+        what: it should be.
+        source: the command that writes such files.
+        most: bytes it may have.
+
+    Raises:
+        InputError: there is none, it is a folder or a device, it has more bytes, or it may not be read.
+    """
+    advice = f"make one with {source} or name one with --checkpoint"
+    try:
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise InputError(f"no {what} at {path}{f', which is {kind}' if path.exists() else ''}; {advice}")
+        if path.stat().st_size > most:
+            raise InputError(f"{path} has more than {most:,} bytes; {advice}")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from None
+
+
 def in_use(file: int) -> bool:
     """Mark an open file as being written to, until it is closed; say whether another process had marked it."""
     if sys.platform != "win32":

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import unicodedata
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,14 +19,13 @@ from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
 
 PICTURE = "picture"
 SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synology and Windows, in lower case
-UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")  # Unicode's categories of controls, surrogates and separators of lines
 
 
 def class_folders(folder: Path) -> list[Path]:
     """List the class folders, sorted by name; none where no subfolder holds a picture. Say on stderr what is skipped.
 
     Raises:
-        InputError: a class has no picture, or a name that cannot be printed.
+        InputError: a class has no picture.
     """
     classes = contents(folder)
     if not any(kinds[PICTURE] for kinds in classes.values()):
@@ -49,13 +47,11 @@ def contents(folder: Path) -> dict[Path, Counter[str]]:
 
 
 def check_class(folder: Path, kinds: Counter[str]) -> None:
-    """Check that a class has a name and a picture.
+    """Check that a class has a picture.
 
     Raises:
         InputError: it has not.
     """
-    if any(unicodedata.category(letter) in UNPRINTABLE for letter in folder.name):
-        raise InputError(f"{folder.parent} has a class {folder.name!r}, which cannot be printed; rename its folder")
     if not kinds[PICTURE]:
         raise InputError(
             f"the class {folder} holds no picture that can be read ({without_pictures(kinds) or 'it is empty'}); "

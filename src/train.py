@@ -28,6 +28,7 @@ from mnist_cnn.familiarity import fit_familiarity
 from mnist_cnn.interruption import Request, deferred
 from mnist_cnn.learner import Learner, build_learner, train_step
 from mnist_cnn.metrics import fit_temperature
+from mnist_cnn.names import one_line
 from mnist_cnn.observe import board, profiled
 from mnist_cnn.recipe import PRESETS, TrainConfig, flat, run_name
 from mnist_cnn.run_folder import RunFolder
@@ -158,17 +159,22 @@ def restore(training: Training, checkpoint: Checkpoint) -> tuple[list[EpochRecor
     """Put a checkpoint's state into the learner.
 
     Raises:
-        InputError: the checkpoint is of another recipe, network or data.
+        InputError: the checkpoint is of another recipe, network or data, or has no state, or not that of a training.
     """
-    state = checkpoint.training_state
-    assert state, "checkpoints of a training hold its state"
     if differences := differing(checkpoint, training.untrained):
         raise InputError(
             f"cannot go on in {training.folder.checkpoints}: {'; '.join(differences)}; "
             "resume with the same flags and data, or leave out --resume"
         )
-    training.learner.load_state(checkpoint.state_dict, state)
-    return [EpochRecord(**record) for record in checkpoint.history], Progress(**state["progress"])
+    try:
+        state = checkpoint.training_state or {}
+        training.learner.load_state(checkpoint.state_dict, state)
+        return [EpochRecord(**record) for record in checkpoint.history], Progress(**state["progress"])
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"cannot go on in {training.folder.checkpoints}: the newest checkpoint does not say how far training was "
+            f"({one_line(error)}); remove it, or leave out --resume"
+        ) from None
 
 
 def differing(before: Checkpoint, now: Checkpoint) -> list[str]:

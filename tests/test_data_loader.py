@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -113,14 +114,14 @@ def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path) -> None:
     assert dataset.test.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1]
 
 
-NAMES = {
+NAMES: dict[str, Callable[[str], str]] = {
     "7-zip": lambda file: file.replace("-idx", ".idx"),
     "Chrome, a second time": lambda file: f"{file} (1).gz",
     "Firefox, a second time": lambda file: f"{file}(1).gz",
     "Safari, a second time": lambda file: f"{file}-2.gz",
     "Kaggle": lambda file: f"{file}/{file}",
     "Kaggle, 7-zip": lambda file: f"{file}/{file.replace('-idx', '.idx')}",
-    "upper case": str.upper,
+    "upper case": lambda file: file.upper(),
     "dots": lambda file: file.replace("-", ".") + ".gz",
 }
 """What programs call the four files, by what called them so."""
@@ -131,7 +132,9 @@ def renamed(folder: Path, target: Path, program: str) -> Path:
     for file in FILES:
         path = target / NAMES[program](file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = read_unverified(find_file(file, [folder]))
+        source = find_file(file, [folder])
+        assert source
+        content = read_unverified(source)
         path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return target
 

@@ -169,7 +169,7 @@ def test_an_average_counts_its_trusted_answers_in_one_pass(digits: Dataset) -> N
     train, val = split_off(digits.train, 0.3)
     familiarity = fit_familiarity(model, train, val, 1.0)
     report, probabilities = evaluate(model, val, digits.classes, 1.0, familiarity)
-    assert PASS - 0.005 <= report.trusted <= 1
+    assert report.trusted == pytest.approx(PASS, abs=0.005)
     np.testing.assert_array_equal(probabilities, evaluate(model, val, digits.classes)[1])
 
 

@@ -16,10 +16,10 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
 from mnist_cnn.errors import InputError
-from mnist_cnn.export import check_same, export, fold
+from mnist_cnn.export import check_same, export, fold, quantized, serialised, to_onnx
 from mnist_cnn.familiarity import fit_familiarity
-from mnist_cnn.onnx_model import PACKAGED, load_onnx
-from mnist_cnn.torch_model import load_torch
+from mnist_cnn.onnx_model import PACKAGED, load_onnx, parse
+from mnist_cnn.torch_model import TorchModel, load_torch
 from test_checkpoint import make_checkpoint
 
 
@@ -61,6 +61,21 @@ def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: 
     np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.pth"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(stages=((4, 8), (8, 8), (8,)), shared=True, average=True, members=2),
+        ModelConfig(stages=((6,), (6, 6), (8,)), looped=True),
+    ],
+)
+def test_eight_bits_of_any_network_are_read_again(config: ModelConfig, digits: Dataset, tmp_path: Path) -> None:
+    checkpoint, images = untrained(config, digits), digits.test.images[:20, 0].numpy()
+    save_checkpoint(checkpoint, tmp_path / "model.pth")
+    expected = TorchModel(checkpoint, tmp_path / "model.pth")
+    found = parse(serialised(quantized(to_onnx(expected, stride=False), images), expected.about), "model.onnx")
+    assert np.abs(found.look(images)[0] - expected.look(images)[0]).mean() < 0.05
 
 
 @pytest.mark.parametrize("shared", [False, True])

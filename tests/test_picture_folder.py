@@ -132,7 +132,7 @@ def test_a_class_without_a_picture_is_named(own: Path, tmp_path: Path, files: li
 @pytest.mark.parametrize("name", ["a\nb", "a\tb", "\x1b[31m", "a\u2028b", os.fsdecode(b"\xff")])
 def test_class_names_that_cannot_be_printed_are_refused(own: Path, tmp_path: Path, name: str) -> None:
     linked(tmp_path, own, {"a": "0", name: "1"})
-    with pytest.raises(InputError, match="cannot be printed; rename its folder") as error:
+    with pytest.raises(InputError, match="which is not 1 to 255 printable characters; rename it") as error:
         load(str(tmp_path))
     assert str(error.value).isprintable()
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mnist_cnn.augment import AugmentConfig
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.errors import InputError
@@ -128,6 +128,18 @@ def test_resuming_something_else_names_what_differs(tmp_path: Path, digits: Data
         fit(relabelled, config(tmp_path, resume=True))
     with pytest.raises(InputError, match=r"network\.stages was"):
         fit(digits, config(tmp_path, resume=True), ModelConfig(stages=((4,),)))
+
+
+@pytest.mark.parametrize("state", [None, {}, {"optimizers": 3}, {"optimizers": [{}], "schedulers": [], "progress": {}}])
+def test_a_checkpoint_without_the_state_of_a_training_is_not_resumed(
+    tmp_path: Path, digits: Dataset, state: dict[str, Any] | None
+) -> None:
+    settings = config(tmp_path, epochs=1)
+    fit(digits, settings)
+    path = tmp_path / "saved_models" / "checkpoints" / "digits_cnn_epoch_1.pth"
+    save_checkpoint(dataclasses.replace(load_checkpoint(path), training_state=state), path)
+    with pytest.raises(InputError, match=r"cannot go on in .*checkpoints: the newest checkpoint does not say how far"):
+        fit(digits, dataclasses.replace(settings, resume=True))
 
 
 def test_nothing_to_resume_is_said(tmp_path: Path, digits: Dataset) -> None:
