@@ -53,8 +53,16 @@ def evaluate(
 
     Returns:
         The report, and the probabilities, float64 [N, classes].
+
+    Raises:
+        InputError: the model gives logits that are not finite.
     """
-    probabilities = softmax(infer_together(model, split).double().numpy(), temperature)
+    logits = infer_together(model, split)
+    if not logits.isfinite().all():
+        raise InputError(
+            "the model gives logits that are not finite; train it again, or name another with --checkpoint"
+        )
+    probabilities = softmax(logits.double().numpy(), temperature)
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)
     return report, probabilities
