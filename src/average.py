@@ -59,6 +59,8 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
     for member, path in zip(members, paths, strict=True):
         if member.model_config.members > 1:
             raise InputError(f"{path} is an average already; name its members")
+        if not {"seed", "val_size"} <= member.train_config.keys():
+            raise InputError(f"{path} does not say its seed and val-size; train it again")
         for what, own, first in (
             ("dataset", member.dataset, members[0].dataset),
             ("classes", member.classes, members[0].classes),

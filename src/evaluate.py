@@ -20,6 +20,7 @@ from mnist_cnn.cnn_model import Network
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load, with_classes
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import gathered, rank, size
+from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import PASS, Familiarity, WithDistance
 from mnist_cnn.files import check_writable, whole_file
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
@@ -69,8 +70,13 @@ def evaluate(
 
     Returns:
         The report, and the probabilities, float64 [N, classes].
+
+    Raises:
+        InputError: the model gives logits that are not finite.
     """
     seen = infer_together(WithDistance(model, familiarity) if familiarity else model, split)
+    if not seen.isfinite().all():
+        raise InputError("the model's answers are not finite; train it again, or name another with --checkpoint")
     probabilities = softmax(seen[:, : len(classes)].double().numpy(), temperature)
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)

@@ -296,6 +296,18 @@ def saved(content: Any, **settings: Any) -> bytes:
     return buffer.getvalue()
 
 
+def test_no_command_takes_such_weights_or_a_missing_recipe_for_a_model(program: Program, tmp_path: Path) -> None:
+    write_sealed(raw() | weights(lambda old: old * 0 + 3e38), tmp_path / "model.pth")
+    for script, *flags in (
+        ("evaluate.py", "--checkpoint", "model.pth", "--dataset", "digits"),
+        ("predict.py", "--checkpoint", "model.pth", str(ROOT / "images" / "own_digit.jpg")),
+    ):
+        assert_one_line_error(program(script, *flags), "not finite")
+    averaged = program("average.py", "model.pth", "model.pth", "--output", "averaged.pth")
+    assert_one_line_error(averaged, "model.pth does not say its seed and val-size")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.pth"]
+
+
 def archived(content: Any) -> zipfile.ZipFile:
     return zipfile.ZipFile(io.BytesIO(saved(content)))
 

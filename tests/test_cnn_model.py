@@ -1,6 +1,7 @@
 """The network takes raw pixels and is what its configuration says."""
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
@@ -152,7 +153,10 @@ def test_the_classifier_can_see_means() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"stages": ()}, {"stages": ((),)}, {"stages": ((8,),) * 5}, {"stages": ((0,),)}, {"classes": 0}, {"std": 0.0}],
+    [
+        *({"stages": stages} for stages in ((), ((),), ((8,),) * 5, ((0,),))),
+        *({"classes": 0}, {"std": 0.0}, {"std": math.inf}, {"std": math.nan}, {"mean": math.nan}, {"mean": math.inf}),
+    ],
 )
 def test_impossible_networks_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(change))):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -182,6 +183,18 @@ def test_a_blank_or_broken_picture_is_named(own: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"blank.png: damaged or not a picture"):
         load(str(tmp_path))
     assert own.is_dir()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["1\x1b[2J", "1\n2", "1\u202e2"])
+def test_a_folder_whose_name_cannot_be_shown_is_refused(own: Path, tmp_path: Path, name: str) -> None:
+    shutil.copytree(own, tmp_path / name)
+    shutil.copytree(own, tmp_path / "mine")
+    (tmp_path / "mine" / "1").rename(tmp_path / "mine" / name)
+    for folder in (tmp_path / name, tmp_path / "mine"):
+        with pytest.raises(InputError, match="which is not 1 to 255 printable characters; rename it") as error:
+            load(str(folder))
+        assert str(error.value).isprintable()
 
 
 def test_a_rehearsal_is_a_tenth_new(own: Path, digits: Dataset) -> None:
