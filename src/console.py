@@ -139,25 +139,22 @@ def errors_explained() -> Iterator[None]:
         stop(str(error))
     except BrokenPipeError:
         sys.exit(BROKEN_PIPE)
-    except OSError as error:
-        where = f": {error.filename}" if error.filename else ""
-        stop(f"{error.strerror or error}{where}; free or mend it, or name another place")
+    except OSError as error:  # what writes files names them, so it is print where nothing is named
+        place = error.filename or "standard output"
+        stop(f"{error.strerror or error}: {place}; free or mend it, or name another place")
 
 
 def flush_output() -> None:
     """Print what is still to be printed; if that fails, send it nowhere, lest the interpreter fails with it once more.
 
     Raises:
-        InputError: standard output takes no more.
-        BrokenPipeError: nobody reads it.
+        OSError: standard output takes no more, or nobody reads it.
     """
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise InputError(f"cannot print the results: {error.strerror}; send them to another place") from None
+        raise
 
 
 def stop(message: str) -> NoReturn:
