@@ -17,6 +17,7 @@ from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
+from mnist_cnn.interruption import raise_on_sigterm
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.picture import MOST_BYTES, SUFFIXES
 from mnist_cnn.sandbox import Sandbox
@@ -175,6 +176,7 @@ def command(
 def main(argv: Sequence[str] | None = None, prog: str = "predict.py") -> None:
     """Run the command line."""
     with exit_codes():
+        raise_on_sigterm()
         parse_call(command, argv, prog)()
 
 
