@@ -78,6 +78,13 @@ def surest(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
     return best[max(best)][1]
 
 
+def prepare_in_threads(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Outcome]:
+    """Do what `prepare_all` does, with all cores."""
+    parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return [one for part in threads.map(prepare_all, parts, itertools.repeat(several)) for one in part]
+
+
 def load_pth(path: Path) -> Model:
     """Load a .pth file.
 
@@ -161,24 +168,22 @@ class Classifier:
             yield found
 
     def read(
-        self, pictures: Iterable[tuple[object, str]], several: bool = False, prepare: Preparation = prepare_all
+        self, pictures: Iterable[tuple[object, str]], several: bool = False, prepare: Preparation = prepare_in_threads
     ) -> Iterator[list[Prediction] | InputError]:
         """Yield, in order and as soon as they are there, the answers to each picture or what is wrong with it.
 
         Args:
             pictures: each as `prepare_all` takes it, with its name.
             several: whether to read all digits of each picture instead of one.
-            prepare: called from several threads: `prepare_all`, or a `Sandbox`'s.
+            prepare: what prepares pictures: threads of this process, or a `Sandbox`.
         """
         waiting = iter(pictures)
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
-            while chunk := list(itertools.islice(waiting, CHUNK)):
-                parts = [chunk[start : start + PART] for start in range(0, len(chunk), PART)]
-                outcomes = [one for part in threads.map(prepare, parts, itertools.repeat(several)) for one in part]
-                found = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
-                answers = iter(self.answer([choice for choices in found for choice in choices]))
-                for one, choices in zip(outcomes, found, strict=True):
-                    yield one if isinstance(one, InputError) else [digit for _ in choices for digit in next(answers)]
+        while chunk := list(itertools.islice(waiting, CHUNK)):
+            outcomes = prepare(chunk, several)
+            found = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
+            answers = iter(self.answer([choice for choices in found for choice in choices]))
+            for one, choices in zip(outcomes, found, strict=True):
+                yield one if isinstance(one, InputError) else [digit for _ in choices for digit in next(answers)]
 
     def answer(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
         """Classify what has been prepared, and keep of each choice the digits that are surest together."""

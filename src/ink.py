@@ -70,7 +70,8 @@ def paper(grey: Pixels, even: bool) -> tuple[Floats, bool]:
     """
     height, width = grey.shape
     shrink = 128 / max(height, width)
-    small = np.asarray(cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    size = max(round(width * shrink), 2), max(round(height * shrink), 2)  # however thin: it has corners
+    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
     level, _ = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     light = small > level
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
@@ -174,7 +175,7 @@ def across(mask: Mask) -> Mask:
 
 
 def is_ruling(mask: Mask) -> bool:
-    """Tell whether most of a mask is the ruling of paper: at least four thin level lines wider than half the picture."""
+    """Tell whether most of a mask is the ruling of paper: four or more thin level lines over half the picture wide."""
     height, width = mask.shape
     lines = straight(mask)
     level = cv2.morphologyEx(lines.astype(np.uint8), cv2.MORPH_OPEN, np.ones((1, width // 2), np.uint8))

@@ -1,6 +1,7 @@
 """Any picture file a person has becomes one grey image of bounded size."""
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,18 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", "
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 * 2**20  # of a file in memory
 LONGEST_SIDE = 800  # of the grey image: a digit that fills a twentieth of it is still 20 to 40 pixels high
+MOST_SCANS = 100  # of a JPEG, as libtiff allows it; encoders write about 10, and each costs a pass over all pixels
+MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # of a JPEG; only those that a length follows, and the last
+START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
 CLEARLY = 1.5  # a colour channel replaces luminance where its contrast is so many times as large
 
 
 class TooLargeError(InputError):
     """A picture has more pixels or bytes than are read."""
+
+
+class TooCostlyError(InputError):
+    """A picture takes more time or memory to read than it may."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,8 @@ def decode(file: Any, name: str) -> Picture:
         warnings.simplefilter("ignore")  # of Pillow, about tags of no interest here
         try:
             with Image.open(file, formats=FORMATS) as image:
+                if image.format in ("JPEG", "MPO"):
+                    check_scans(file, name)
                 return from_pil(image, name, in_place=True)
         except InputError:
             raise
@@ -85,6 +95,25 @@ def decode(file: Any, name: str) -> Picture:
         except Exception as error:  # damaged files can fail in any way
             kinds = "PNG, JPEG, GIF, BMP, WebP, TIFF, PNM or AVIF"
             raise InputError(f"{name}: damaged or not a picture ({type(error).__name__}); give {kinds}") from None
+
+
+def check_scans(file: Any, name: str) -> None:
+    """Count the scans of a JPEG's first image.
+
+    Raises:
+        InputError: they are more than any encoder writes.
+    """
+    before = file.tell()
+    file.seek(0)
+    data, place, scans = file.read(), 0, 0
+    file.seek(before)
+    if data.count(b"\xff" + START_OF_SCAN) <= MOST_SCANS:
+        return
+    while scans <= MOST_SCANS and (found := MARKER.search(data, place)) and found[1] != END_OF_IMAGE:
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        scans += found[1] == START_OF_SCAN
+    if scans > MOST_SCANS:
+        raise TooCostlyError(f"{name}: a JPEG of more than {MOST_SCANS} scans; save it anew")
 
 
 def from_pil(image: Image.Image, name: str, in_place: bool = False) -> Picture:

@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from mnist_cnn.batching import WAITING, Batcher, BusyError
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.errors import InputError
-from mnist_cnn.picture import TooLargeError
+from mnist_cnn.picture import TooCostlyError, TooLargeError
 from mnist_cnn.predict import Reading, as_dict
-from mnist_cnn.sandbox import Sandbox, TooCostlyError, outcome
+from mnist_cnn.sandbox import Sandbox
 from mnist_cnn.upload import RefusedError, read_pictures
 
 PATIENCE = 30.0  # seconds that the files of a request may wait for the sandbox
@@ -190,5 +190,5 @@ class Service:
                 raise BusyError
         finally:
             self.preparing -= len(names)
-        done = {place: (outcome(future, names[place]), names[place]) for place, future in futures.items()}
+        done = {place: (self.sandbox.outcome(future, names[place]), names[place]) for place, future in futures.items()}
         return [done.get(place, picture) for place, picture in enumerate(pictures)]

@@ -1,6 +1,5 @@
 """Any picture becomes grey pixels; anything else becomes one clear line."""
 
-import io
 import random
 import struct
 import subprocess
@@ -14,17 +13,13 @@ import pytest
 from PIL import Image
 
 from conftest import environment
+from hostile import chunk, encoded, scans
+from mnist_cnn.candidates import Prepared, prepare_all
 from mnist_cnn.errors import InputError
 from mnist_cnn.picture import LONGEST_SIDE, Pixels, read_picture
 
 RAMP = np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-
-
-def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def grey(source: object) -> Pixels:
@@ -159,10 +154,6 @@ def test_truncated_files_are_named(tmp_path: Path) -> None:
             read_picture(file)
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     for width, height in ((100_000, 100_000), (9_000, 9_000), (2**31 - 1, 1)):
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -199,3 +190,30 @@ def test_mutated_files_give_a_picture_or_the_clear_error(form: str, pytestconfig
             assert read_picture(bytes(content)).grey.ndim == 2
         except InputError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [b"", b"\xff\xff\xff", b"\xff\xfe\x00\x04\xff\xd9", b"\xff\xe1\x00\x06\xff\xd9\xff\xda"],
+    ids=["plain", "filled", "an end in a comment", "an end in metadata"],
+)
+def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_refused(between: bytes) -> None:
+    assert read_picture(scans(60, 20, between)).grey.shape == (60, 60)
+    for repeats in (100, 10_000):
+        with pytest.raises(InputError, match="that: a JPEG of more than 100 scans"):
+            read_picture(scans(60, repeats, between), "that")
+
+
+def test_what_looks_like_a_scan_in_metadata_or_behind_a_jpeg_does_not_count() -> None:
+    metadata = b"\xff\xe1" + (2 + 2 * 30_000).to_bytes(2, "big") + b"\xff\xda" * 30_000
+    for content in (scans(60, 3, metadata), scans(60, 3, after=b"\xff\xda" * 1000)):
+        assert read_picture(content).grey.shape == (60, 60)
+    frames = [Image.fromarray(RAMP).convert("RGB")] * 3
+    assert grey(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).shape == RAMP.shape
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 60_000), (1, 1), (2, 500)])
+def test_pictures_of_any_proportions_are_read(shape: tuple[int, int], form: str) -> None:
+    content = encoded(Image.fromarray(np.full(shape, 200, np.uint8)), form)
+    assert isinstance(prepare_all([(content, "long")], several=True)[0], Prepared)
