@@ -16,7 +16,7 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.familiarity import Familiarity
 from mnist_cnn.files import read_model, whole_file
 from mnist_cnn.names import check_classes, check_name, one_line
-from mnist_cnn.torch_archive import open_archive
+from mnist_cnn.torch_archive import ArchiveError, open_archive
 
 FORMAT_VERSION = 4
 LARGEST_FILE = 1 << 30  # bytes
@@ -121,7 +121,7 @@ def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
     """
     try:
         content = open_archive(archive, FORMAT_VERSION, is_whole(archive))
-    except ValueError as error:
+    except ArchiveError as error:
         raise InputError(f"{where} {error}; {ADVICE}") from None
     try:
         del content["format_version"]

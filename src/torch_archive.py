@@ -32,6 +32,10 @@ OTHERS = {
 """How other files begin."""
 
 
+class ArchiveError(ValueError):
+    """What is wrong with an archive; the message is what follows the file's name."""
+
+
 def open_archive(archive: bytes, version: int, whole: bool) -> Any:
     """Load an archive.
 
@@ -41,29 +45,30 @@ def open_archive(archive: bytes, version: int, whole: bool) -> Any:
         whole: whether its SHA-256 is right.
 
     Raises:
-        ValueError: it is damaged, of another version or another program, or claims more than it holds; the message is
-            what follows the file's name.
+        ArchiveError: it is damaged, of another version or another program, or claims more than it holds.
     """
     try:
         pickle, copy = repacked(archive)
         names, found = look_into(pickle)
-    except ValueError:
+    except Exception as error:  # damaged bytes can fail in any way
         if not whole and any(key in archive for key in OURS):
-            raise ValueError("is damaged (wrong SHA-256)") from None
-        raise
+            raise ArchiveError("is damaged (wrong SHA-256)") from None
+        if isinstance(error, ArchiveError):
+            raise
+        raise ArchiveError(f"is damaged or cut off ({one_line(error)})") from None
     if found not in (None, version):
-        raise ValueError(f"has checkpoint format {found}, this program reads {version}")
+        raise ArchiveError(f"has checkpoint format {found}, this program reads {version}")
     if found and not whole:
-        raise ValueError("is damaged (wrong SHA-256)")
+        raise ArchiveError("is damaged (wrong SHA-256)")
     if code := sorted(name for name in names if not HARMLESS.fullmatch(name)):
-        raise ValueError(f"holds pickled code of another program, which was not run ({one_line(', '.join(code))})")
+        raise ArchiveError(f"holds pickled code of another program, which was not run ({one_line(', '.join(code))})")
     if not found:
-        raise ValueError(f"has no checkpoint format (another program wrote it), this program reads {version}")
+        raise ArchiveError(f"has no checkpoint format (another program wrote it), this program reads {version}")
     try:
         copy.seek(0)
         content = torch.load(copy, map_location="cpu", weights_only=True)
     except Exception as error:  # crafted bytes can fail in any way
-        raise ValueError(f"is no archive that PyTorch can read ({type(error).__name__})") from None
+        raise ArchiveError(f"is no archive that PyTorch can read ({type(error).__name__})") from None
     check_values(content, len(archive))
     return content
 
@@ -77,29 +82,25 @@ def repacked(archive: bytes) -> tuple[bytes, io.BytesIO]:
         The pickle, and the copy.
 
     Raises:
-        ValueError: it is not such an archive.
+        ArchiveError: it is not such an archive.
     """
     if not archive.startswith(b"PK"):
-        raise ValueError(f"{OTHERS.get(archive[:1], f'begins with {archive[:8]!r}')}: no PyTorch archive")
+        raise ArchiveError(f"{OTHERS.get(archive[:1], f'begins with {archive[:8]!r}')}: no PyTorch archive")
     if archive.count(b"PK\x01\x02") > MOST_RECORDS:
-        raise ValueError(f"has more than {MOST_RECORDS:,} records")
+        raise ArchiveError(f"has more than {MOST_RECORDS:,} records")
     copy = io.BytesIO()
-    try:
-        with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(copy, "w") as new:
-            records = old.infolist()
-            packed = any(record.compress_type or record.file_size != record.compress_size for record in records)
-            pickles = [record for record in records if record.filename.endswith("/data.pkl")]
-            if packed or sum(record.file_size for record in records) > len(archive) or len(pickles) != 1:
-                raise ValueError("is a zip archive, but not one that torch.save writes")
-            if pickles[0].file_size > MOST_PICKLE:
-                raise ValueError(f"holds a pickle of more than {MOST_PICKLE:,} bytes")
-            for record in records:
-                new.writestr(record.filename, old.read(record))
-            return old.read(pickles[0]), copy
-    except ValueError:
-        raise
-    except Exception as error:  # damaged bytes can fail in any way
-        raise ValueError(f"is damaged or cut off ({one_line(error)})") from None
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(copy, "w") as new:
+        records = old.infolist()
+        packed = any(record.compress_type or record.file_size != record.compress_size for record in records)
+        repeated = len({record.filename for record in records}) < len(records)
+        pickles = [record for record in records if record.filename.endswith("/data.pkl")]
+        if packed or repeated or sum(record.file_size for record in records) > len(archive) or len(pickles) != 1:
+            raise ArchiveError("is a zip archive, but not one that torch.save writes")
+        if pickles[0].file_size > MOST_PICKLE:
+            raise ArchiveError(f"holds a pickle of more than {MOST_PICKLE:,} bytes")
+        for record in records:
+            new.writestr(record.filename, old.read(record))
+        return old.read(pickles[0]), copy
 
 
 def look_into(pickle: bytes) -> tuple[set[str], int | None]:
@@ -121,7 +122,7 @@ def check_values(content: object, most: int) -> None:
     """Check that what was loaded is plain: numbers, texts, dicts, lists and tensors of at most so many bytes.
 
     Raises:
-        ValueError: it is not.
+        ArchiveError: it is not.
     """
     waiting: list[tuple[object, int]] = [(content, 0)]
     for _ in range(MOST_ITEMS):
@@ -134,18 +135,18 @@ def check_values(content: object, most: int) -> None:
             inner = [*value, *value.values()] if isinstance(value, dict) else [*value]  # type: ignore[misc]
             waiting += [(one, depth + 1) for one in inner]
         elif not (value is None or isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**63)):
-            raise ValueError(f"holds {type(value).__name__} {one_line(value)[:40]}, which is no plain value")
+            raise ArchiveError(f"holds {type(value).__name__} {one_line(value)[:40]}, which is no plain value")
         if depth > MOST_DEPTH or len(waiting) > MOST_ITEMS:
             break
-    raise ValueError(f"holds more than {MOST_ITEMS:,} values, or values nested more than {MOST_DEPTH} deep")
+    raise ArchiveError(f"holds more than {MOST_ITEMS:,} values, or values nested more than {MOST_DEPTH} deep")
 
 
 def check_tensor(tensor: Tensor, most: int) -> None:
     """Check that a tensor is an ordinary one whose numbers are all there.
 
     Raises:
-        ValueError: it is not.
+        ArchiveError: it is not.
     """
     storage = tensor.untyped_storage().nbytes()
     if tensor.requires_grad or tensor.numel() * tensor.element_size() > storage or storage > most:
-        raise ValueError(f"holds a tensor of shape {tuple(tensor.shape)} with {storage:,} bytes")
+        raise ArchiveError(f"holds a tensor of shape {tuple(tensor.shape)} with {storage:,} bytes")

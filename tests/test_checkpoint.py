@@ -335,6 +335,17 @@ def test_records_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
     assert "not one that torch.save writes" in refused(path)
 
 
+def test_records_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(saved(raw()))
+    with zipfile.ZipFile(path, "a") as more:
+        record = copy.copy(more.getinfo("archive/version"))
+        more.filelist.append(record)
+        more.writestr("archive/x", b"")
+    path.write_bytes(sealed(path.read_bytes()))
+    assert "not one that torch.save writes" in refused(path)
+
+
 @pytest.mark.parametrize("claim", [10**3, 10**9, 10**15])
 def test_tensors_that_claim_more_than_their_record_are_refused(tmp_path: Path, claim: int) -> None:
     archive = archived(raw() | {"training_state": {"x": torch.ones(77)}})
@@ -379,6 +390,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "another's weights": (WEIGHTS, "another program wrote it"),
     "another's training": (saved({"model": NETWORK.state_dict(), "epoch": 3}), "another program wrote it"),
     "another's model": (saved(NETWORK), "of another program, which was not run (__builtin__ set, "),
+    "another's, changed": (sealed(WEIGHTS.replace(b"X", b"\xff")), "is damaged or cut off ("),
     "another's, cut off": (WEIGHTS[:-300], "is damaged or cut off"),
     "weights of PyTorch 1.5": (saved(NETWORK.state_dict(), _use_new_zipfile_serialization=False), "is a bare pickle"),
     "an archive of arrays": (arrays(), "not one that torch.save writes"),
