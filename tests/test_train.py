@@ -136,7 +136,7 @@ def test_a_checkpoint_without_the_state_of_a_training_is_not_resumed(
 ) -> None:
     settings = config(tmp_path, epochs=1)
     fit(digits, settings)
-    path = tmp_path / "saved_models" / "checkpoints" / "digits_cnn_epoch_1.pth"
+    path = tmp_path / "saved_models" / "checkpoints" / "digits_fast_epoch_1.pth"
     save_checkpoint(dataclasses.replace(load_checkpoint(path), training_state=state), path)
     with pytest.raises(InputError, match=r"cannot go on in .*checkpoints: the newest checkpoint does not say how far"):
         fit(digits, dataclasses.replace(settings, resume=True))
