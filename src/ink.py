@@ -15,11 +15,11 @@ Box = tuple[int, int, int, int]
 
 BROAD = 41  # of 128 pixels: no stroke fills a square a third of the picture wide, a shadow does
 SAMPLED = 250  # rows and columns are enough to measure noise
-RIM = 6  # pixels, of the ink and of the paper on both sides of an outline
-SOFT = 3  # pixels of an outline's blur
-ROSE = 4
-LEAST_NOISE = 2.0  # grey levels: rounding and JPEG hide what paper varies by
 SMALLEST = 140  # working size in pixels: smaller pictures are enlarged first
+EDGE, SOFT, BESIDE = 6, 3, 11  # pixels: ink up to so deep is its edge; a blur and the paper beside it reach so far
+LIGHT = 97  # pixels: over so many light is even
+ROSE = 4.0
+LEAST_NOISE = 2.0  # of 255: rounding and JPEG hide what paper varies by
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def find_ink(grey: Pixels) -> Ink:
         contrast = np.asarray(cv2.GaussianBlur(contrast, (0, 0), 1.0), dtype=np.float32)
     standing_out = threshold(contrast, noise)
     mask = without_specks(without_boxes(without_rules(standing_out)))
-    if not is_seen(contrast, mask, standing_out) or is_ruling(mask):
+    if not is_seen(contrast, mask, standing_out, zoom) or is_ruling(mask):
         mask = np.zeros_like(mask)
     return Ink(contrast.clip(0, 255), mask, zoom)
 
@@ -125,20 +125,22 @@ def threshold(contrast: Floats, noise: float) -> Mask:
     return np.isin(labels, strong[strong > 0])
 
 
-def is_seen(contrast: Floats, mask: Mask, standing_out: Mask) -> bool:
+def is_seen(contrast: Floats, mask: Mask, standing_out: Mask, zoom: int) -> bool:
     """Tell ink from paper's grain, creases and shadows by the contrast-to-noise ratio at its edges.
 
-    Ink is darker along its outline than the paper beside it is, by several times that paper's standard deviation
+    Just inside its outline, ink differs from the paper beside it by several times that paper's standard deviation
     (Rose 1948, "The Sensitivity Performance of the Human Eye on an Absolute Scale": 3 to 5 times, to be seen). Grain
-    is as dark as the grain around it allows, and a shadow fades across its edge.
+    differs as much as its neighbours let it, and a shadow fades across its edge.
     """
-    if not mask.any():
-        return False
     depth = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = contrast[(away > SOFT) & (away <= SOFT + RIM) & ~standing_out]
-    edge = contrast[mask & (depth <= RIM)]
-    return not beside.size or bool(edge.mean() - beside.mean() > ROSE * max(float(beside.std()), LEAST_NOISE))
+    beside = (away > SOFT * zoom) & (away <= SOFT * zoom + BESIDE) & ~standing_out
+    if not mask.any() or not beside.any():
+        return bool(mask.any())
+    weight, window = beside.astype(np.float32), (LIGHT, LIGHT)
+    flat = contrast - cv2.blur(contrast * weight, window) / np.maximum(cv2.blur(weight, window), 1e-6)
+    noise = max(float(flat[beside].std()), LEAST_NOISE)
+    return bool(flat[mask & (depth <= EDGE * zoom)].mean() > ROSE * noise)
 
 
 def without_rules(mask: Mask) -> Mask:
