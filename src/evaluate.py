@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.console import begin, exit_codes, parse_call, printable
+from mnist_cnn.interruption import begin
 
 if __name__ == "__main__":
     begin()
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mnist_cnn import plots
 from mnist_cnn.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from mnist_cnn.console import exit_codes, parse_call, printable
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import gathered, rank, size

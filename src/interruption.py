@@ -25,6 +25,17 @@ def leave(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+def begin() -> None:
+    """Come first in a program: a signal then ends it without a traceback while it imports what takes seconds.
+
+    A home without a place for matplotlib's cache is not worth a warning.
+    """
+    handle(leave)
+    import logging  # not above: until here there is a traceback
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
 def raise_stopped(number: int, _frame: FrameType | None) -> None:
     """End what is under way, undone; a second signal does not wait for that."""
     handle(leave)

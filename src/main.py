@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.console import begin, counted, exit_codes, parse, printable
+from mnist_cnn.interruption import begin
 
 if __name__ == "__main__":
     begin()
 
 from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
+from mnist_cnn.console import counted, exit_codes, parse, printable
 from mnist_cnn.data_loader import Dataset, load, rehearse
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import joined, rank
