@@ -28,9 +28,10 @@ def leave(number: int, _frame: FrameType | None) -> None:
 def begin() -> None:
     """Come first in a program: a signal then ends it without a traceback while it imports what takes seconds.
 
-    A home without a place for matplotlib's cache is not worth a warning.
+    Where a home has no place for them, matplotlib's cache and ONNX Runtime's telemetry are not worth a warning.
     """
     handle(leave)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import logging  # not above: until here there is a traceback
 
     logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -40,10 +40,10 @@ def run(config: TrainConfig) -> Path:
             checkpoint = learn_limits(checkpoint, dataset)
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
-        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}\n")
         figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
         if config.tensorboard and rank() == 0:
             log_figures(config, figures)
+        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}")
     return path
 
 
