@@ -4,8 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mnist_cnn.console import begin, exit_codes, stop
-from mnist_cnn.errors import InputError
+from mnist_cnn.interruption import begin
 
 COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
@@ -23,10 +22,12 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Hand the arguments after the command's name to its module, imported only now."""
     begin()
+    from mnist_cnn.console import exit_codes, stop  # not above: it takes longer than all of this file
+
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name not in COMMANDS:
         with exit_codes():
-            about(name)
+            answer(name)
         return
     module, extra, _ = COMMANDS[name]
     try:
@@ -36,18 +37,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     command(rest, prog=f"mnist-cnn {name}")
 
 
-def about(name: str) -> None:
+def answer(name: str) -> None:
     """Answer what is asked of no command.
 
     Raises:
         InputError: it is no flag either.
     """
+    from importlib.metadata import version
+
+    from mnist_cnn.errors import InputError
+
     if name in ("-h", "--help"):
         lines = [f"  {command:<10}{purpose}" for command, (*_, purpose) in COMMANDS.items()]
         print("\n".join(["usage: mnist-cnn COMMAND [OPTIONS]", "", *lines, "", "mnist-cnn COMMAND --help tells more"]))
     elif name == "--version":
-        from importlib.metadata import version  # takes as long to import as all else here
-
         print(version("mnist-cnn"))
     else:
         raise InputError(f"no command {name!r}; there are {', '.join(COMMANDS)}")

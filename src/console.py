@@ -2,7 +2,6 @@
 
 import functools
 import io
-import logging
 import os
 import re
 import shutil
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
+
+import tyro
 
 from mnist_cnn.errors import InputError, Stopped
 from mnist_cnn.interruption import handle, handled, leave, raise_stopped
@@ -26,23 +27,12 @@ CONVERSIONS = {
 BROKEN_PIPE = 128 + 13  # what a shell reports of a program that SIGPIPE ended
 
 
-def begin() -> None:
-    """Do what comes before the imports that take seconds: a signal meanwhile ends the process without a traceback.
-
-    A home without a place for matplotlib's cache is not worth a warning.
-    """
-    handle(leave)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-
-
 def parse(default: Options, argv: Sequence[str] | None, prog: str) -> Options:
     """Read flags, derived from the fields of a dataclass, over `default`, an instance of it.
 
     Raises:
         InputError: an unknown flag or a value that does not fit.
     """
-    import tyro  # not above: what is imported before `begin` has to be little
-
     with one_line_errors(prog):
         return tyro.cli(type(default), args=argv, prog=prog, default=default, config=(tyro.conf.DisallowNone,))
 
@@ -53,7 +43,6 @@ def parse_call(function: Callable[..., None], argv: Sequence[str] | None, prog: 
     Raises:
         InputError: an unknown flag or a value that does not fit.
     """
-    import tyro
 
     @functools.wraps(function)
     def keep(**options: object) -> Callable[[], None]:

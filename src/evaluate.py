@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.console import begin, exit_codes, parse_call, printable
+from mnist_cnn.interruption import begin
 
 if __name__ == "__main__":
     begin()
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mnist_cnn import plots
 from mnist_cnn.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import Network
+from mnist_cnn.console import exit_codes, parse_call, printable
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load, with_classes
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import gathered, rank, size

@@ -25,6 +25,18 @@ def leave(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+def begin() -> None:
+    """Come first in a program: a signal then ends it without a traceback while it imports what takes seconds.
+
+    Where a home has no place for them, matplotlib's cache and ONNX Runtime's telemetry are not worth a warning.
+    """
+    handle(leave)
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import logging  # not above: until here there is a traceback
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
 def raise_stopped(number: int, _frame: FrameType | None) -> None:
     """End what is under way, undone; a second signal does not wait for that."""
     handle(leave)

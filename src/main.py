@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.console import begin, counted, exit_codes, parse, printable
+from mnist_cnn.interruption import begin
 
 if __name__ == "__main__":
     begin()
 
 from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
+from mnist_cnn.console import counted, exit_codes, parse, printable
 from mnist_cnn.data_loader import Dataset, check_testable, load, rehearse, with_classes
 from mnist_cnn.device import pick_device
 from mnist_cnn.distributed import from_first, joined, rank
@@ -46,10 +47,10 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
         if rank() == 0:
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
-        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}\n")
         figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
         if config.tensorboard and rank() == 0:
             log_figures(config, figures)
+        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}")
     return path
 
 

@@ -166,19 +166,19 @@ def command(
     if max_body < 1:
         raise InputError(f"--max-body is {max_body}; it must be 1 or more")
     Classifier.load(checkpoint)
-    listening = listen(host, port)
-    app = create_app(checkpoint, max_body, allow_origin)
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        http=PatientProtocol,
-        timeout_graceful_shutdown=STOPPING,
-        server_header=False,
-    )
-    gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
-    print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
-    with suppress(Stopped):  # raised once what was accepted has been answered
-        uvicorn.Server(config).run(sockets=[listening])
+    with listen(host, port) as listening:
+        app = create_app(checkpoint, max_body, allow_origin)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            http=PatientProtocol,
+            timeout_graceful_shutdown=STOPPING,
+            server_header=False,
+        )
+        gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
+        print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
+        with suppress(Stopped):  # raised once what was accepted has been answered
+            uvicorn.Server(config).run(sockets=[listening])
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "serve.py") -> None:

@@ -95,7 +95,8 @@ def test_the_second_training_in_a_folder_is_refused(tmp_path: Path, tried: Tried
     second.join(60)
     assert second.exitcode == 2
     assert (
-        "error: another training of digits_fast is writing to saved_models; wait for it" in (tmp_path / "said").read_text()
+        "error: another training of digits_fast is writing to saved_models; wait for it"
+        in (tmp_path / "said").read_text()
     )
     assert first.is_alive()
     first.terminate()
