@@ -8,7 +8,7 @@ from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.errors import InputError
 
 WAITING = 512  # pictures that may wait; more are turned away
-TOGETHER = 64  # pictures answered at once
+TOGETHER = 64  # pictures of one digit answered at once; of several, one alone has as many images
 WINDOW = 0.002  # seconds that the first of them waits for others
 
 Answer = list[Prediction] | InputError
@@ -24,25 +24,24 @@ class Question:
 
     source: object
     name: str
-    several: bool
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Batcher:
     """Gathers the pictures of concurrent requests for a moment and reads them in one call."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        """Keep the classifier; `run` does the work."""
-        self.classifier = classifier
+    def __init__(self, classifier: Classifier, several: bool) -> None:
+        """Keep the classifier, and whether to read several digits of each picture; `run` does the work."""
+        self.classifier, self.several = classifier, several
         self.waiting: asyncio.Queue[Question] = asyncio.Queue(WAITING)
 
-    async def ask(self, pictures: Sequence[tuple[object, str]], several: bool) -> list[Answer]:
+    async def ask(self, pictures: Sequence[tuple[object, str]]) -> list[Answer]:
         """Return the answers to some pictures, each with its name, or what is wrong with it.
 
         Raises:
             BusyError: they do not fit into the queue.
         """
-        questions = [Question(source, name, several) for source, name in pictures]
+        questions = [Question(source, name) for source, name in pictures]
         if self.waiting.qsize() + len(questions) > WAITING:
             raise BusyError
         for question in questions:
@@ -54,18 +53,15 @@ class Batcher:
         while True:
             questions = [await self.waiting.get()]
             await asyncio.sleep(WINDOW)
-            while len(questions) < TOGETHER and not self.waiting.empty():
+            while len(questions) < (1 if self.several else TOGETHER) and not self.waiting.empty():
                 questions.append(self.waiting.get_nowait())
-            for several in (False, True):
-                alike = [question for question in questions if question.several == several]
-                if alike:
-                    await self.settle(alike, several)
+            await self.settle(questions)
 
-    async def settle(self, questions: Sequence[Question], several: bool) -> None:
-        """Answer some questions of one kind in a thread."""
+    async def settle(self, questions: Sequence[Question]) -> None:
+        """Answer some questions in a thread."""
         pictures = [(question.source, question.name) for question in questions]
         try:
-            answers = await asyncio.to_thread(lambda: list(self.classifier.read(pictures, several)))
+            answers = await asyncio.to_thread(lambda: list(self.classifier.read(pictures, self.several)))
         except InputError as error:  # the model's
             answers = [error] * len(pictures)
         for question, answer in zip(questions, answers, strict=True):

@@ -1,44 +1,26 @@
 """What stands between clients and the service: how many at once, how long they may take, what browsers are told."""
 
-import asyncio
 import time
 
+from fastapi import Request
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mnist_cnn.service import Metrics
 
 AT_ONCE = 256  # requests; more get 503
-HEAD_SECONDS = 5.0  # that a connection may wait, at least, before its next request has been asked
+RETRY_SECONDS = "5"  # after which to try again, for who got 503
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-def problem(status: int, code: str, message: str) -> JSONResponse:
-    """Say as JSON what is wrong."""
-    return JSONResponse({"code": code, "message": message}, status)
-
-
-class PatientProtocol(HttpToolsProtocol):
-    """HTTP that hangs up on clients that connect and never finish asking: uvicorn would wait for ever."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to look at the clock."""
-        super().connection_made(transport)
-        self.loop.call_later(HEAD_SECONDS, self.look, self.cycle)
-
-    def look(self, before: object) -> None:
-        """Close the connection if it waits for a request's head as it did at the last look."""
-        waiting = self.cycle is None or self.cycle.response_complete
-        if self.transport.is_closing():
-            return
-        if waiting and self.cycle is before:
-            self.transport.close()
-        else:
-            self.loop.call_later(HEAD_SECONDS, self.look, self.cycle if waiting else self)
+def problem(request: Request, status: int, code: str, message: str) -> JSONResponse:
+    """Say as JSON what is wrong; the gatekeeper counts it under its code."""
+    request.state.code = code
+    headers = {"retry-after": RETRY_SECONDS} if status == 503 else None
+    return JSONResponse({"code": code, "message": message}, status, headers)
 
 
 class Gatekeeper:
@@ -55,10 +37,13 @@ class Gatekeeper:
             await self.app(scope, receive, send)
             return
         start, path = time.perf_counter(), scope["path"] if scope["path"] in self.known else "other"
+        request, started = Request(scope), False
 
         async def watched(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
-                self.metrics.requests.labels(path, str(message["status"])).inc()
+                started = True
+                self.metrics.count(path, message["status"], getattr(request.state, "code", "refused"))
                 self.metrics.seconds.labels(path).observe(time.perf_counter() - start)
                 docs = scope["path"].startswith("/docs")
                 message["headers"] += [
@@ -72,9 +57,14 @@ class Gatekeeper:
         self.inside += 1
         try:
             if self.inside > AT_ONCE:
-                busy = problem(503, "busy", f"{AT_ONCE} requests are being answered; try again later")
+                busy = problem(request, 503, "busy", f"{AT_ONCE} requests are being answered; try again later")
                 await busy(scope, receive, watched)
             else:
                 await self.app(scope, receive, watched)
+        except Exception:
+            if not started:
+                broken = problem(request, 500, "server_error", "the service failed; its log says why")
+                await broken(scope, receive, watched)
+            raise
         finally:
             self.inside -= 1

@@ -2,6 +2,7 @@
 
 import gc
 import importlib.metadata
+import logging
 import os
 import socket
 import sys
@@ -23,9 +24,11 @@ from tyro.conf import arg
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
 from mnist_cnn.errors import InputError, Stopped
-from mnist_cnn.gatekeeper import Gatekeeper, PatientProtocol, problem
+from mnist_cnn.gatekeeper import Gatekeeper, problem
 from mnist_cnn.onnx_model import PACKAGED
-from mnist_cnn.service import Answer, Answers, Card, Problem, Service
+from mnist_cnn.patience import PatientProtocol
+from mnist_cnn.replies import Answer, Answers, Card, Problem
+from mnist_cnn.service import Service
 from mnist_cnn.static_page import WEB
 from mnist_cnn.upload import Drawing, RefusedError
 
@@ -74,19 +77,20 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
     )
 
     @app.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        service.metrics.rejected.labels(error.code).inc()
-        return problem(error.status, error.code, error.message)
+    async def refused(request: Request, error: RefusedError) -> JSONResponse:
+        return problem(request, error.status, error.code, error.message)
 
     @app.exception_handler(RequestValidationError)
-    async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return problem(422, "wrong_value", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return problem(request, 422, "wrong_value", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "refused")
-        return problem(error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /docs")
+        return problem(
+            request, error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /docs"
+        )
 
     @app.post("/api/predict", response_model=Answer | Answers, responses=PROBLEMS, openapi_extra=BODY)
     async def predict(request: Request, several: bool = False, images: bool = False) -> Response:
@@ -125,9 +129,9 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
     app.mount("/docs/ui", StaticFiles(packages=[("fastapi_offline", "static")]))
     app.mount("/web", StaticFiles(directory=WEB))
     known = {"/", "/docs", "/api/predict", "/api/model", "/healthz", "/readyz", "/metrics"}
-    app.add_middleware(Gatekeeper, metrics=service.metrics, known=known)
     if allow_origin:
         app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "POST"])
+    app.add_middleware(Gatekeeper, metrics=service.metrics, known=known)
     return app
 
 
@@ -170,11 +174,13 @@ def command(
         app = create_app(checkpoint, max_body, allow_origin)
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="error",  # not a line for each client that sends nonsense
             http=PatientProtocol,
+            ws="none",
             timeout_graceful_shutdown=STOPPING,
             server_header=False,
         )
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)
         gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
         print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
         with suppress(Stopped):  # raised once what was accepted has been answered

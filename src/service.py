@@ -9,69 +9,20 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from pydantic import BaseModel
 
 from mnist_cnn.batching import WAITING, Batcher, BusyError
-from mnist_cnn.classifier import Classifier
+from mnist_cnn.candidates import Prepared
+from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.errors import InputError
 from mnist_cnn.picture import TooCostlyError, TooLargeError
 from mnist_cnn.predict import Reading, as_dict
-from mnist_cnn.sandbox import Sandbox
-from mnist_cnn.upload import RefusedError, read_pictures
+from mnist_cnn.replies import Card
+from mnist_cnn.sandbox import LostError, Sandbox
+from mnist_cnn.upload import RefusedError, Room, read_pictures
 
 PATIENCE = 30.0  # seconds that the files of a request may wait for the sandbox
-
-
-class Model(BaseModel):
-    """Which model answered."""
-
-    name: str
-    hash: str
-    version: str
-
-
-class Card(Model):
-    """The model that is loaded."""
-
-    dataset: str
-    classes: list[str]
-    accuracy: float | None
-    temperature: float
-    least_probability: float
-    most_distance: float
-
-
-class Result(BaseModel):
-    """What one picture says; lists of everything where several digits were asked for."""
-
-    file: str
-    digit: int | str | None
-    probabilities: list[float] | list[list[float]]
-    confident: bool | list[bool]
-    boxes: list[list[int]]
-    images: list[list[list[int]]] | None = None
-
-
-class Answer(Result):
-    """The answer to one picture."""
-
-    model: Model
-    milliseconds: float
-
-
-class Answers(BaseModel):
-    """The answers to several files of a form."""
-
-    results: list[Result]
-    model: Model
-    milliseconds: float
-
-
-class Problem(BaseModel):
-    """What is wrong with a request: a code that stays, and a sentence that may change."""
-
-    code: str
-    message: str
+MOST_DIGITS = 2000  # that the files of a request may seem to have together
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 
 
 class Metrics:
@@ -81,9 +32,15 @@ class Metrics:
         """Register with a registry of one's own, so that two services in a process do not meet."""
         self.registry = CollectorRegistry()
         self.requests = Counter("mnist_requests", "Requests", ["path", "status"], registry=self.registry)
-        self.seconds = Histogram("mnist_request_seconds", "Latency", ["path"], registry=self.registry)
+        self.seconds = Histogram("mnist_request_seconds", "Latency", ["path"], registry=self.registry, buckets=BUCKETS)
         self.digits = Counter("mnist_digits", "Digits predicted", ["digit"], registry=self.registry)
         self.rejected = Counter("mnist_rejected", "Requests refused", ["code"], registry=self.registry)
+
+    def count(self, path: str, status: int, code: str) -> None:
+        """Count a response, and where it is a refusal also the code of what is wrong."""
+        self.requests.labels(path, str(status)).inc()
+        if status >= 400:
+            self.rejected.labels(code).inc()
 
 
 class Service:
@@ -92,17 +49,17 @@ class Service:
     def __init__(self, checkpoint: Path, most: int) -> None:
         """Remember what to load and how many bytes a body may have."""
         self.checkpoint, self.most, self.metrics = checkpoint, most, Metrics()
-        self.batcher: Batcher | None = None
-        self.sandbox = Sandbox()
+        self.batchers: dict[bool, Batcher] = {}  # one for pictures of one digit, which wait for no page of many
+        self.sandbox, self.room = Sandbox(), Room()
         self.preparing = 0
         self.card: Card | None = None
 
     @contextlib.asynccontextmanager
-    async def running(self, _: FastAPI) -> AsyncIterator[None]:
+    async def running(self, _: FastAPI) -> AsyncIterator[dict[str, Metrics]]:
         """Load the model while requests are accepted already, then answer them until the end."""
         with self.sandbox:
             work = asyncio.create_task(self.work())
-            yield
+            yield {"metrics": self.metrics}
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await work
@@ -123,19 +80,18 @@ class Service:
             least_probability=classifier.model.least_probability,
             most_distance=classifier.model.most_distance,
         )
-        batcher = Batcher(classifier)
-        self.batcher = batcher
-        await batcher.run()
+        self.batchers = {several: Batcher(classifier, several) for several in (False, True)}
+        await asyncio.gather(*(batcher.run() for batcher in self.batchers.values()))
 
-    def ready(self) -> tuple[Batcher, Card]:
+    def ready(self) -> tuple[dict[bool, Batcher], Card]:
         """Return what answers.
 
         Raises:
             RefusedError: it is not loaded yet.
         """
-        if self.batcher is None or self.card is None:
+        if not self.batchers or self.card is None:
             raise RefusedError(503, "loading", "the model is being loaded; try again in a second")
-        return self.batcher, self.card
+        return self.batchers, self.card
 
     async def predict(self, request: Request, several: bool, images: bool) -> dict[str, Any]:
         """Answer a request.
@@ -144,26 +100,22 @@ class Service:
             RefusedError: it cannot be answered.
         """
         start = time.perf_counter()
-        batcher, card = self.ready()
-        pictures = await read_pictures(request, self.most)
-        try:
-            answers = await batcher.ask(await self.prepare(pictures, several), several)
-        except BusyError:
-            raise RefusedError(503, "busy", "too many pictures are waiting; try again later") from None
-        results = []
-        for (_, name), answer in zip(pictures, answers, strict=True):
-            if isinstance(answer, TooCostlyError):
-                raise RefusedError(413, "too_costly", str(answer))
-            if isinstance(answer, TooLargeError):
-                raise RefusedError(413, "too_many_pixels", str(answer))
-            if isinstance(answer, InputError):
-                raise RefusedError(422, "not_a_picture", str(answer))
-            reading = Reading(name, answer, card.classes, several)
-            results.append(as_dict(reading))
-            if images:
-                results[-1]["images"] = [one.image.tolist() for one in reading.found]
-            for digit in reading.names:
-                self.metrics.digits.labels(digit).inc()
+        batchers, card = self.ready()
+        with self.room.share() as take:
+            pictures = await read_pictures(request, self.most, take)
+            try:
+                answers = await batchers[several].ask(await self.prepare(pictures, several))
+            except BusyError:
+                raise RefusedError(503, "busy", "too many pictures are waiting; try again later") from None
+        readings = [
+            Reading(name, checked(answer), card.classes, several)
+            for (_, name), answer in zip(pictures, answers, strict=True)
+        ]
+        if await request.is_disconnected():
+            raise RefusedError(400, "disconnected", "the client went away before it was answered")
+        for name in (name for reading in readings for name in reading.names):
+            self.metrics.digits.labels(name).inc()
+        results = [as_dict(reading) | shown(reading, images) for reading in readings]
         about = {
             "model": {"name": card.name, "hash": card.hash, "version": card.version},
             "milliseconds": round(1000 * (time.perf_counter() - start), 3),
@@ -175,6 +127,7 @@ class Service:
 
         Raises:
             BusyError: too many files are waiting, or these have waited for too long.
+            RefusedError: they seem to have too many digits.
         """
         names = {place: name for place, (source, name) in enumerate(pictures) if isinstance(source, bytes)}
         if self.preparing + len(names) > WAITING:
@@ -182,13 +135,36 @@ class Service:
         self.preparing += len(names)
         try:
             futures = {place: self.sandbox.submit(*pictures[place], several) for place in names}
-            waiting = [asyncio.wrap_future(future) for future in futures.values()]
-            late = (await asyncio.wait(waiting, timeout=PATIENCE))[1] if waiting else ()
-            if late:
-                for future in late:
-                    future.cancel()
-                raise BusyError
+            together = asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
+            await asyncio.wait_for(together, PATIENCE)
+        except asyncio.TimeoutError:
+            raise BusyError from None
         finally:
             self.preparing -= len(names)
-        done = {place: (self.sandbox.outcome(future, names[place]), names[place]) for place, future in futures.items()}
-        return [done.get(place, picture) for place, picture in enumerate(pictures)]
+        done = {place: self.sandbox.outcome(future, names[place]) for place, future in futures.items()}
+        if any(isinstance(one, LostError) for one in done.values()):
+            raise BusyError
+        found = sum(len(choice) for one in done.values() if isinstance(one, Prepared) for choice in one.choices)
+        if found > MOST_DIGITS:
+            raise RefusedError(413, "too_many_digits", f"more than {MOST_DIGITS:,} digits; send fewer pictures at once")
+        return [(done.get(place, source), name) for place, (source, name) in enumerate(pictures)]
+
+
+def checked(answer: list[Prediction] | InputError) -> list[Prediction]:
+    """Return the answer to a picture.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    if isinstance(answer, TooCostlyError):
+        raise RefusedError(413, "too_costly", str(answer))
+    if isinstance(answer, TooLargeError):
+        raise RefusedError(413, "too_many_pixels", str(answer))
+    if isinstance(answer, InputError):
+        raise RefusedError(422, "not_a_picture", str(answer))
+    return answer
+
+
+def shown(reading: Reading, images: bool) -> dict[str, object]:
+    """Return what the network saw of a picture, where it is asked for."""
+    return {"images": [one.image.tolist() for one in reading.found]} if images else {}

@@ -1,7 +1,8 @@
 """What a client sends becomes pictures, in bounded memory and time; nothing touches the disk."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 
 import numpy as np
@@ -15,6 +16,11 @@ from mnist_cnn.preprocess import SIDE
 
 MOST_FILES = 50  # in one request
 SECONDS = 10.0  # for the whole body to arrive
+MOST_HELD = 100_000_000  # bytes of all bodies at once
+ALWAYS = 2**16  # bytes that a body may have, however many are held: drawings are answered beside large uploads
+MOST_JSON = 200_000  # bytes of a drawing, which has about 3,000
+
+Take = Callable[[int], None]
 
 Grey = Annotated[int, Field(strict=True, ge=0, le=255)]
 Row = Annotated[list[Grey], Len(SIDE, SIDE)]
@@ -37,23 +43,50 @@ class RefusedError(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-async def read_pictures(request: Request, most: int) -> list[tuple[object, str]]:
+class Room:
+    """Counts the bytes of bodies that are held, of all requests together."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.held = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Take]:
+        """Yield what counts more bytes of one body, and raises a RefusedError where they are too many."""
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if self.held + count > MOST_HELD and taken + count > ALWAYS:
+                raise RefusedError(503, "busy", f"{MOST_HELD >> 20} MiB of uploads are being answered; try again later")
+            self.held += count
+            taken += count
+
+        try:
+            yield take
+        finally:
+            self.held -= taken
+
+
+async def read_pictures(request: Request, most: int, take: Take) -> list[tuple[object, str]]:
     """Read the pictures of a request, each with its name: a JSON drawing, a picture's bytes, or a form with files.
 
     Args:
         request: its body has not been read.
         most: bytes of the body.
+        take: counts them as they come.
 
     Raises:
-        RefusedError: it is too large, too slow, of another type, or not what its type says.
+        RefusedError: it is too large, beside others or alone, too slow, of another type, or not what its type says.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     known = kind in ("application/json", "multipart/form-data", "application/octet-stream") or kind.startswith("image/")
     if not known:
         kinds = "application/json, image/..., application/octet-stream or multipart/form-data"
         raise RefusedError(415, "unsupported_type", f"content type is {kind or 'missing'}; send {kinds}")
+    most = min(most, MOST_JSON) if kind == "application/json" else most
     try:
-        body = await asyncio.wait_for(read_body(request, most), SECONDS)
+        body = await asyncio.wait_for(read_body(request, most, take), SECONDS)
     except asyncio.TimeoutError:
         raise RefusedError(408, "too_slow", f"the body took more than {SECONDS:.0f} s; send it faster") from None
     except ClientDisconnect:
@@ -65,7 +98,7 @@ async def read_pictures(request: Request, most: int) -> list[tuple[object, str]]
     return [(body, "body")]
 
 
-async def read_body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int, take: Take) -> bytes:
     """Read a body, counting its bytes as they come.
 
     Raises:
@@ -73,6 +106,7 @@ async def read_body(request: Request, most: int) -> bytes:
     """
     body = bytearray()
     async for chunk in request.stream():
+        take(len(chunk))
         body += chunk
         if len(body) > most:
             raise RefusedError(413, "too_large", f"the body has more than {most:,} bytes; scale the picture down")
