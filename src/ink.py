@@ -52,7 +52,7 @@ def find_ink(grey: Pixels) -> Ink:
         contrast = np.asarray(cv2.GaussianBlur(contrast, (0, 0), 1.0), dtype=np.float32)
     standing_out = threshold(contrast, noise)
     mask = without_specks(without_boxes(without_rules(standing_out)))
-    if not is_seen(contrast, mask, standing_out, zoom) or is_ruling(mask):
+    if not is_seen(contrast, mask, standing_out, zoom) or is_ruling(mask, standing_out):
         mask = np.zeros_like(mask)
     return Ink(contrast.clip(0, 255), mask, zoom)
 
@@ -176,14 +176,24 @@ def across(mask: Mask) -> Mask:
     return np.isin(labels, found)
 
 
-def is_ruling(mask: Mask) -> bool:
-    """Tell whether most of a mask is the ruling of paper: four or more thin level lines over half the picture wide."""
+def is_ruling(mask: Mask, standing_out: Mask) -> bool:
+    """Tell whether most of a mask, or of the rest where that is less, lies on the lines of ruled or squared paper."""
+    if mask.mean() > 0.5:
+        mask, standing_out = ~mask, ~standing_out
+    lines = ruling(standing_out)
+    if lines.any():  # without level lines, upright ones may be a row of ones
+        lines = lines | ruling(standing_out.T).T
+    return bool((lines & mask).sum() > 0.5 * mask.sum())
+
+
+def ruling(mask: Mask) -> Mask:
+    """Find thin level lines wider than half the picture; none where they are fewer than four."""
     height, width = mask.shape
-    lines = straight(mask)
-    level = cv2.morphologyEx(lines.astype(np.uint8), cv2.MORPH_OPEN, np.ones((1, width // 2), np.uint8))
-    stats = cv2.connectedComponentsWithStats(level, connectivity=8)[2][1:]
+    thick = cv2.dilate(mask.astype(np.uint8), np.ones((3, 1), np.uint8))
+    level = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, width // 2), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(level, connectivity=8)
     thin = (stats[:, cv2.CC_STAT_WIDTH] >= width // 2) & (stats[:, cv2.CC_STAT_HEIGHT] < 0.06 * height)
-    return bool(thin.sum() >= 4 and (lines & mask).sum() > 0.5 * mask.sum())
+    return np.isin(labels, np.flatnonzero(thin)) if thin.sum() >= 4 else np.zeros_like(mask)
 
 
 def without_boxes(mask: Mask) -> Mask:

@@ -3,12 +3,13 @@
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from drawing import on_page, photo, shape
+from drawing import SHEETS, grain, on_page, photo, shape, sheet
 from mnist_cnn.candidates import Candidate
 from mnist_cnn.checkpoint import load_checkpoint
 from mnist_cnn.classifier import Classifier, Prediction, surest
@@ -28,6 +29,12 @@ def classifier() -> Classifier:
 def as_png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def as_jpeg(image: np.ndarray, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.astype(np.uint8)).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
@@ -120,6 +127,42 @@ def test_a_blank_page_has_no_digit(classifier: Classifier) -> None:
         (answer,) = classifier.predict([blank])
         assert (answer.digit, answer.probability, answer.confident, answer.box) == (None, 0, False, None)
         assert classifier.predict_several(blank) == []
+
+
+@pytest.mark.parametrize("kind", SHEETS)
+def test_a_photo_of_a_blank_sheet_has_no_digit(classifier: Classifier, kind: str) -> None:
+    photos = [
+        as_jpeg(sheet(kind, seed, *size, paper=paper), quality)
+        for size in ((180, 240), (480, 640), (1200, 900))
+        for seed, paper in enumerate((245, 215, 150, 70))
+        for quality in (40, 90)
+    ]
+    found = [answer.digit is not None for answer in classifier.predict(photos)]
+    assert np.mean(found) <= (0.2 if kind in ("lamp", "shadow") else 0)
+    assert [classifier.predict_several(photo) != [] for photo in photos] == found
+
+
+@pytest.mark.parametrize("kind", ["plain", "fine grain", "coarse grain", "fibres", "lamp"])
+def test_faint_pencil_on_any_paper_is_read(classifier: Classifier, mnist: Dataset, kind: str) -> None:
+    photos = []
+    for seed, digit in enumerate(mnist.train.images[-40:, 0].numpy()):
+        page = on_page([(shape(digit, 150), 130 + seed, 150 + 5 * seed)], 480, 640) / 255
+        pencil = page * (1 + grain(np.random.default_rng(seed), page.shape, 1, 0.2))
+        photos.append(as_jpeg((sheet(kind, seed) - 32 * pencil).clip(0, 255), 75))
+    right = [a.digit == label for a, label in zip(classifier.predict(photos), mnist.train.labels[-40:], strict=True)]
+    assert np.mean(right) >= 0.9
+
+
+@pytest.mark.parametrize(("side", "slope"), [(32, 0), (64, 0), (200, 0), (200, 0.5)])
+def test_soft_edges_and_falling_light_hide_no_digit(
+    classifier: Classifier, mnist: Dataset, side: int, slope: float
+) -> None:
+    light = slope * np.linspace(0, 1, 28)
+    digits = mnist.train.images[-40:, 0].numpy() / 255
+    soft = [cv2.GaussianBlur(light + digit * (1 - light), (0, 0), 1) for digit in digits]
+    pictures = [cv2.resize(one, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1) for one in soft]
+    answers = [answer.digit for answer in classifier.predict(pictures)]
+    assert np.mean(np.array(answers) == mnist.train.labels[-40:].numpy()) >= 0.95
 
 
 def test_several_digits_in_reading_order(classifier: Classifier, mnist: Dataset) -> None:

@@ -74,6 +74,18 @@ def test_blank_pages_hold_no_ink(level: int) -> None:
         assert bounding_box(find_ink(page).mask) is None
 
 
+@pytest.mark.parametrize("size", [(300, 400), (600, 300)])
+def test_ruling_alone_is_no_ink_and_ones_beside_each_other_are_no_ruling(size: tuple[int, int]) -> None:
+    ruled = np.zeros(size, np.uint8)
+    ruled[20::30] = ruled[21::30] = 255
+    squared = ruled.copy()
+    squared[:, 15::30] = squared[:, 16::30] = 255
+    ones = on_page([(np.full((size[0] * 3 // 4, 6), 255, np.uint8), 20, 40 + 40 * i) for i in range(6)], *size)
+    for page, blank in ((ruled, True), (squared, True), (ones, False)):
+        for picture in (photo(page)[:, :, 0], 255 - photo(page)[:, :, 0]):
+            assert (bounding_box(find_ink(picture).mask) is None) == blank
+
+
 def test_noise_is_measured_beside_strokes(five: Pixels) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     for sigma in (4, 12):
