@@ -6,8 +6,8 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
@@ -22,8 +22,9 @@ from tyro.conf import arg
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.errors import InputError, Stopped
+from mnist_cnn.errors import InputError
 from mnist_cnn.gatekeeper import Gatekeeper, PatientProtocol, problem
+from mnist_cnn.interruption import handled, leave
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.service import Answer, Answers, Card, Problem, Service
 from mnist_cnn.static_page import WEB
@@ -131,6 +132,16 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
     return app
 
 
+class Server(uvicorn.Server):
+    """Ends with code 0 when a signal comes and what was accepted is answered; at once when another comes."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal."""
+        if self.should_exit:
+            leave(sig, frame)
+        self.should_exit = True
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Take a port.
 
@@ -176,9 +187,10 @@ def command(
             server_header=False,
         )
         gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
-        print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
-        with suppress(Stopped):  # raised once what was accepted has been answered
-            uvicorn.Server(config).run(sockets=[listening])
+        server = Server(config)
+        with handled(server.handle_exit):
+            print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
+            server.run(sockets=[listening])
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "serve.py") -> None:
