@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
@@ -23,8 +23,9 @@ from tyro.conf import arg
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.console import exit_codes, parse_call
-from mnist_cnn.errors import InputError, Stopped
+from mnist_cnn.errors import InputError
 from mnist_cnn.gatekeeper import Gatekeeper, problem
+from mnist_cnn.interruption import handled, leave
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.patience import PatientProtocol
 from mnist_cnn.replies import Answer, Answers, Card, Problem
@@ -135,6 +136,16 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
     return app
 
 
+class Server(uvicorn.Server):
+    """Ends with code 0 when a signal comes and what was accepted is answered; at once when another comes."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note a signal."""
+        if self.should_exit:
+            leave(sig, frame)
+        self.should_exit = True
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Take a port.
 
@@ -182,9 +193,10 @@ def command(
         )
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
         gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
-        print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
-        with suppress(Stopped):  # raised once what was accepted has been answered
-            uvicorn.Server(config).run(sockets=[listening])
+        server = Server(config)
+        with handled(server.handle_exit):
+            print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
+            server.run(sockets=[listening])
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "serve.py") -> None:
