@@ -1,5 +1,6 @@
 """What stands between clients and the service: how many at once, how long they may take, what browsers are told."""
 
+import asyncio
 import time
 
 from fastapi import Request
@@ -61,6 +62,10 @@ class Gatekeeper:
                 await busy(scope, receive, watched)
             else:
                 await self.app(scope, receive, watched)
+        except asyncio.CancelledError:
+            if not started:
+                stopping = problem(request, 503, "stopping", "the service stops; try again later")
+                await stopping(scope, receive, watched)
         except Exception:
             if not started:
                 broken = problem(request, 500, "server_error", "the service failed; its log says why")

@@ -27,7 +27,7 @@ if sys.platform != "win32":
 PROCESSES = 2
 SECONDS = 60  # by the clock: for what is waited for without computing, and where CPU seconds cannot be limited
 NICENESS = 10  # of the processes: whoever waits for a small picture goes first
-MOST_DIGITS = 1000  # that a picture may seem to have; a page filled with the smallest that can be read has 400
+MOST_CANDIDATES = 3000  # of a picture; a page full of the smallest digits that can be read has 400, some in parts
 
 
 class LostError(InputError):
@@ -133,8 +133,8 @@ def prepare_bounded(source: object, name: str, several: bool, limits: Limits) ->
         if error.code != cv2.Error.STS_NO_MEM:
             raise
         return limits.exceeded(name)
-    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MOST_DIGITS:
-        return TooCostlyError(f"{name}: more than {MOST_DIGITS:,} strokes that may be digits; cut it into parts")
+    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MOST_CANDIDATES:
+        return TooCostlyError(f"{name}: more than {MOST_CANDIDATES:,} strokes that may be digits; cut it into parts")
     return outcome
 
 

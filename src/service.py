@@ -17,11 +17,10 @@ from mnist_cnn.errors import InputError
 from mnist_cnn.picture import TooCostlyError, TooLargeError
 from mnist_cnn.predict import Reading, as_dict
 from mnist_cnn.replies import Card
-from mnist_cnn.sandbox import LostError, Sandbox
+from mnist_cnn.sandbox import MOST_CANDIDATES, LostError, Sandbox
 from mnist_cnn.upload import RefusedError, Room, read_pictures
 
 PATIENCE = 30.0  # seconds that the files of a request may wait for the sandbox
-MOST_DIGITS = 2000  # that the files of a request may seem to have together
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 
 
@@ -145,8 +144,10 @@ class Service:
         if any(isinstance(one, LostError) for one in done.values()):
             raise BusyError
         found = sum(len(choice) for one in done.values() if isinstance(one, Prepared) for choice in one.choices)
-        if found > MOST_DIGITS:
-            raise RefusedError(413, "too_many_digits", f"more than {MOST_DIGITS:,} digits; send fewer pictures at once")
+        if found > MOST_CANDIDATES:
+            raise RefusedError(
+                413, "too_many_digits", f"more than {MOST_CANDIDATES:,} strokes that may be digits; send fewer pictures"
+            )
         return [(done.get(place, source), name) for place, (source, name) in enumerate(pictures)]
 
 

@@ -1,12 +1,15 @@
 """Clients that send too much, read nothing or never end cost bounded memory and time, and others are answered."""
 
 import contextlib
+import itertools
 import json
 import re
+import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,8 +19,10 @@ import requests
 from PIL import Image
 
 from hostile import encoded, specks
-from test_sandbox import in_time, tree
-from test_serve import serving
+from mnist_cnn.gatekeeper import AT_ONCE
+from mnist_cnn.patience import MOST_CONNECTIONS
+from test_sandbox import alive, in_time, tree
+from test_serve import DIGITS, PHOTO, post, serving
 
 DRAWING = json.dumps({"pixels": [[0] * 28] * 28}).encode()
 HEAD = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
@@ -31,7 +36,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory and chil
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[tuple[str, int]]:
-    with serving() as (url, process):
+    with serving("--allow-origin", "https://school.example") as (url, process):
         yield url, process.pid
 
 
@@ -49,12 +54,6 @@ def connect(url: str) -> socket.socket:
 def connections(process: int) -> int:
     """Return how many files and connections a process has open."""
     return len(list(Path(f"/proc/{process}/fd").iterdir()))
-
-
-def counted(url: str) -> dict[str, float]:
-    """Read the counts of requests, refusals and digits that are not zero."""
-    lines = re.findall(r"^(mnist_\w+_(?:total|count)\S*) (\S+)$", requests.get(f"{url}/metrics", timeout=30).text, re.M)
-    return {name: float(value) for name, value in lines if "/metrics" not in name}
 
 
 def test_fifty_uploads_of_ten_megabytes_at_once_stay_in_bounded_memory(service: tuple[str, int]) -> None:
@@ -80,7 +79,7 @@ def test_fifty_uploads_of_ten_megabytes_at_once_stay_in_bounded_memory(service: 
     assert [upload(number).status_code for number in range(6)] == [200, 200, 422, 422, 413, 413]
 
 
-MANY = specks(30, 11)
+MANY = specks(40, 14)
 ASK_MANY = HEAD.replace(b"predict", b"predict?several=true&images=true") + b"Content-Length: %d\r\n\r\n" % len(MANY)
 LARGE = b"GET /docs/ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 HOSTILE: dict[str, tuple[bytes, bytes]] = {  # what is sent first, and then for ever
@@ -128,3 +127,136 @@ def test_hostile_clients_are_hung_up_on_and_others_are_answered_meanwhile(servic
         list(attacks)
         assert in_time(lambda: connections(process) <= before, 60)
     assert peak(process) < 400 * MEBIBYTE
+
+
+def counted(url: str) -> Counter[str]:
+    """Read the counts of requests, refusals and digits."""
+    text = requests.get(f"{url}/metrics", timeout=30).text
+    found = re.findall(r"^mnist_(\w+_(?:total|count)\S*) (\S+)$", text, re.MULTILINE)
+    return Counter({name: int(float(value)) for name, value in found if "/metrics" not in name})
+
+
+def answered(path: str, status: int) -> Counter[str]:
+    return Counter([f'requests_total{{path="{path}",status="{status}"}}', f'request_seconds_count{{path="{path}"}}'])
+
+
+def refused(path: str, status: int, code: str) -> Counter[str]:
+    return answered(path, status) + Counter([f'rejected_total{{code="{code}"}}'])
+
+
+def abandon(url: str, *parts: bytes) -> None:
+    """Send something by hand and go away, without or with a word of the other side."""
+    with connect(url) as raw:
+        for part in parts:
+            raw.sendall(part)
+
+
+ASK = "/api/predict"
+FORM = [("file", ("one.jpg", PHOTO.read_bytes())), ("file", ("bad.jpg", b"nothing"))]
+MANY_FILES = [("file", (f"{number}.png", MANY)) for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("ask", "expected"),
+    [
+        (lambda url: requests.get(f"{url}/healthz", timeout=9), answered("/healthz", 200)),
+        (lambda url: requests.get(f"{url}/web/app.js", timeout=9), answered("other", 200)),
+        (lambda url: requests.get(f"{url}/none/{time.time()}", timeout=9), refused("other", 404, "not_found")),
+        (lambda url: requests.request("DELETE", f"{url}/", timeout=9), refused("/", 405, "wrong_method")),
+        (lambda url: post(url, b"x", "image/png", "?several=maybe"), refused(ASK, 422, "wrong_value")),
+        (lambda url: post(url, b"x", "text/plain"), refused(ASK, 415, "unsupported_type")),
+        (lambda url: post(url, b"x", "image/png"), refused(ASK, 422, "not_a_picture")),
+        (lambda url: post(url, bytes(10_000_001), "image/png"), refused(ASK, 413, "too_large")),
+        (lambda url: post(url, specks(20, 8), "image/png", "?several=1"), refused(ASK, 413, "too_costly")),
+        (
+            lambda url: requests.post(f"{url}{ASK}?several=1", files=MANY_FILES, timeout=60),
+            refused(ASK, 413, "too_many_digits"),
+        ),
+        (lambda url: requests.post(f"{url}{ASK}", files=FORM, timeout=9), refused(ASK, 422, "not_a_picture")),
+        (
+            lambda url: post(url, PHOTO.read_bytes(), "image/jpeg"),
+            answered(ASK, 200) + Counter(['digits_total{digit="4"}']),
+        ),
+        (
+            lambda url: post(url, DIGITS.read_bytes(), "image/jpeg", "?several=1"),
+            answered(ASK, 200) + Counter(f'digits_total{{digit="{digit}"}}' for digit in "17324"),
+        ),
+        (
+            lambda url: requests.options(
+                f"{url}{ASK}",
+                headers={"origin": "https://school.example", "access-control-request-method": "POST"},
+                timeout=9,
+            ),
+            answered(ASK, 200),
+        ),
+        (
+            lambda url: requests.options(
+                f"{url}{ASK}",
+                headers={"origin": "https://evil.example", "access-control-request-method": "POST"},
+                timeout=9,
+            ),
+            refused(ASK, 400, "refused"),
+        ),
+        (
+            lambda url: abandon(url, HEAD + b"Content-Length: 9\r\n\r\nx"),
+            refused(ASK, 400, "disconnected"),
+        ),
+        (
+            lambda url: abandon(url, HEAD + b"Content-Length: %d\r\n\r\n" % len(MANY) + MANY),
+            refused(ASK, 400, "disconnected"),
+        ),
+        (lambda url: abandon(url, CHUNKED + b"zz\r\n"), refused(ASK, 400, "disconnected")),
+        (
+            lambda url: abandon(url, b"nonsense\r\n\r\n"),
+            refused("other", 400, "invalid_http") - Counter(['request_seconds_count{path="other"}']),
+        ),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_each_answer_is_counted_once(
+    ask: Callable[[str], object], expected: Counter[str], service: tuple[str, int]
+) -> None:
+    url, _ = service
+    before = counted(url)
+    ask(url)
+    assert in_time(lambda: counted(url) - before == expected), counted(url) - before
+    time.sleep(0.1)
+    assert counted(url) - before == expected
+
+
+def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[str, int]) -> None:
+    url, process = service
+    before, open_before = counted(url), connections(process)
+    with contextlib.ExitStack() as stack:
+        for _ in range(AT_ONCE):
+            stack.enter_context(connect(url)).sendall(HEAD + b"Content-Length: 9\r\n\r\nx")
+        assert in_time(lambda: requests.get(f"{url}/healthz", timeout=9).status_code == 503)
+        answer = requests.get(f"{url}/healthz", timeout=9)
+        assert (answer.json()["code"], answer.headers["retry-after"]) == ("busy", "5")
+        silent = [stack.enter_context(connect(url)) for _ in range(MOST_CONNECTIONS)]
+        assert silent[-1].recv(9) == b""
+        assert connections(process) < MOST_CONNECTIONS + 100
+    assert in_time(lambda: connections(process) <= open_before + 1)
+    assert requests.get(f"{url}/healthz", timeout=9).ok
+    change = counted(url) - before
+    assert change['rejected_total{code="busy"}'] == change['requests_total{path="/healthz",status="503"}'] >= 2
+    assert change['rejected_total{code="disconnected"}'] == AT_ONCE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_no_process_is_left_behind_by_serve(number: signal.Signals) -> None:
+    picture = specks(8, 4)  # takes all the seconds that a picture may
+    ask = HEAD.replace(b"predict", b"predict?several=1") + b"Content-Length: %d\r\n\r\n" % len(picture) + picture
+    with serving() as (url, process), contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(url)) for _ in range(3)]
+        for client in clients:
+            client.sendall(ask)
+            time.sleep(0.3)
+        begun = tree(process.pid)
+        assert len(begun) == 5  # a tracker of resources, a server of forks, two that read pictures
+        process.send_signal(number)
+        process.wait(30)
+        assert in_time(lambda: not alive(begun), 7)
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+        assert clients[-1].recv(13) == (b"" if number == signal.SIGKILL else b"HTTP/1.1 503 ")

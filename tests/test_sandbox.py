@@ -53,7 +53,7 @@ def test_a_file_made_to_cost_is_read_or_refused_by_name_and_the_next_is_read(nam
 def test_too_many_seconds_and_too_many_digits_are_called_too_costly(quick: Sandbox, usual: Sandbox) -> None:
     for sandbox, picture, words in (
         (quick, specks(8, 4), "more than 1 s or 1536 MiB"),
-        (usual, specks(24, 9), "more than 1,000 strokes"),
+        (usual, specks(20, 8), "more than 3,000 strokes"),
     ):
         result = read(sandbox, picture, several=True)
         assert isinstance(result, TooCostlyError)
