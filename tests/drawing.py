@@ -52,8 +52,8 @@ def sheet(kind: str, seed: int, height: int = 480, width: int = 640, paper: floa
         for start, way in zip(
             dice.uniform(0, (width, height), (40, 2)), dice.normal(0, 8 * unit, (40, 2)), strict=True
         ):
-            ends = ((16 * point).astype(int).tolist() for point in (start, start + way))
-            cv2.line(page, *ends, paper - dice.uniform(3, 12), 1, cv2.LINE_AA, 4)
+            first, last = ((16 * point).astype(int).tolist() for point in (start, start + way))
+            cv2.line(page, first, last, float(paper - dice.uniform(3, 12)), 1, cv2.LINE_AA, 4)
     if kind == "crumpled":
         for angle, place in dice.uniform(0, (np.pi, 1), (8, 2)):
             away = (x - place * width) * np.cos(angle) + (y - place * height) * np.sin(angle)
