@@ -5,10 +5,12 @@ import errno
 import functools
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -88,9 +90,7 @@ def profiled(config: TrainConfig) -> Iterator[Callable[[], None]]:
 
 def show(path: Path, measured: profile) -> None:
     """Write the trace, for chrome://tracing or ui.perfetto.dev, and print the costliest operations."""
-    with whole_file(path) as temporary:
-        measured.export_chrome_trace(str(temporary))
-        check_whole(temporary)
+    write_trace(measured, path)
     operations = [one for one in measured.key_averages() if not one.key.startswith("ProfilerStep")]
     rows = [(one.key, one.self_cpu_time_total + one.self_device_time_total, one.count) for one in operations]
     rows.sort(key=lambda row: -row[1])
@@ -102,13 +102,18 @@ def show(path: Path, measured: profile) -> None:
     print(f"trace: {path}")
 
 
-def check_whole(trace: Path) -> None:
-    """Check that a trace was written to its end: the profiler says nothing of a full disk.
+def write_trace(measured: profile, path: Path) -> None:
+    """Write a trace whole or not at all: the profiler itself says nothing of a full disk, and leaves what it began.
 
     Raises:
-        OSError: it was not.
+        OSError: the disk is full.
     """
-    try:
-        json.loads(trace.read_bytes())
-    except ValueError:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+    with TemporaryDirectory() as folder:
+        trace = Path(folder) / path.name
+        measured.export_chrome_trace(str(trace))
+        try:
+            json.loads(trace.read_bytes())
+        except (OSError, ValueError):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{trace}, which becomes {path}") from None
+        with whole_file(path) as temporary:
+            shutil.copyfile(trace, temporary)

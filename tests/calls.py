@@ -1,5 +1,6 @@
 """One call of every command, for tests of what all of them do."""
 
+import re
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -36,3 +37,9 @@ def train_two(folder: Path) -> None:
         process = call(["train", *FAST, "--seed", str(seed), "--output-dir", run], folder, folder)
         process.join(200)
         assert process.exitcode == 0, (folder / "err").read_text()
+
+
+def sayings(errors: str) -> list[str]:
+    """Return the lines of stderr that are no progress."""
+    lines = errors.replace("\r", "\n").splitlines()
+    return [line for line in lines if line.strip() and not re.search(r"images/s|validation: |seed/s", line)]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import forked
-from calls import CALLS, HELP, PHOTO, call, train_two
+from calls import CALLS, HELP, PHOTO, call, sayings, train_two
 from conftest import environment
 from mnist_cnn.console import counted, printable
 
@@ -60,10 +60,7 @@ def end_of(arguments: Sequence[str], descriptor: str, folder: Path, said: Path) 
     """Run a command; return its exit code and the lines of stderr that are no progress."""
     process = call(list(arguments), folder, said, functools.partial(to_descriptor, descriptor))
     process.join(200)
-    text = (said / "err").read_text().replace("\r", "\n")
-    return process.exitcode, [
-        line for line in text.splitlines() if line.strip() and "images/s" not in line and "validation: " not in line
-    ]
+    return process.exitcode, sayings((said / "err").read_text())
 
 
 @pytest.mark.parametrize("name", [*CALLS, *HELP])

@@ -1,16 +1,27 @@
 """Disks that fill up, bytes that flip, clocks that jump, and two trainings in one folder."""
 
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from job import final, same_end, train
 
+import forked
+from calls import CALLS, FAST, PHOTO, call, sayings, train_two
 from conftest import Tried
-from mnist_cnn.run_folder import RunFolder
+from mnist_cnn.checkpoint import load_checkpoint
+from mnist_cnn.console import exit_codes
+from mnist_cnn.evaluate import write_report
+from mnist_cnn.metrics import Report
+from mnist_cnn.observe import board
+from mnist_cnn.recipe import TrainConfig
+from mnist_cnn.run_folder import RunFolder, write_history
+from mnist_cnn.study import write_rows
+from mnist_cnn.train import EpochRecord
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 SHORT = ("--epochs", "2", "--batch-size", "128")
@@ -40,6 +51,84 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(small_disk: 
     lost = folder.read_newest() is None
     assert not list(small_disk.rglob("*unfinished*"))
     tried("a disk that is full", 1, lost)
+
+
+MODEL = Path("a", "saved_models", "digits_cnn_final.pth")
+RECORDS = [EpochRecord(epoch, 0.4, 0.2, 0.95, 0.01, 3.5) for epoch in range(300)]
+
+
+def report(path: Path) -> None:
+    result = Report(1, 0, 1.0, (0.2, 1.0), 0.1, 0.0, [[0] * 30] * 30, [])
+    write_report(result, load_checkpoint(MODEL), 1, MODEL, "digits", path)
+
+
+def history(path: Path, epochs: int) -> None:
+    write_history([vars(record) for record in RECORDS[:epochs]], path.with_suffix(""))
+
+
+def log(folder: Path) -> None:
+    with board(TrainConfig(tensorboard=True, output_dir=folder.parent)) as note:
+        for record in RECORDS:
+            note(record)
+
+
+# What is written, of which at most so many bytes get onto the disk: by a command, or by a function where a command
+# writes something larger before.
+KINDS: dict[str, tuple[int, Sequence[str] | Callable[[Path], None]]] = {
+    "trained/saved_models/checkpoints/digits_cnn_epoch_1.pth": (20_000, CALLS["train"]),
+    "evaluated/images/loss_vs_epoch.png": (15_000, CALLS["evaluate"]),
+    "steps/0000_own_digit.png": (5000, ["predict", PHOTO, "--show-steps", "steps"]),
+    "boxes/0000_own_digit.png": (5000, ["predict", PHOTO, "--annotate", "boxes"]),
+    "exported/model.onnx": (20_000, CALLS["export"]),
+    "averaged/model.pth": (20_000, CALLS["average"]),
+    "compared/curves.png": (5000, CALLS["compare"]),
+    "profiled/profile.json": (20_000, ["train", *FAST, "--profile", "--output-dir", "profiled"]),
+    "report.json": (4000, report),
+    "history.csv": (4000, functools.partial(history, epochs=300)),
+    "history.jsonl": (4000, functools.partial(history, epochs=40)),
+    "rows.jsonl": (4000, lambda path: write_rows([{"dataset": "digits", "recipe": {}}] * 300, path)),
+    "logged/tensorboard": (4000, log),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    train_two(folder)
+    return folder
+
+
+def limited(name: str, arguments: Sequence[str]) -> None:
+    """Write on a disk that takes the first bytes of any file."""
+    import resource
+
+    limit, write = KINDS[name]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if callable(write):
+        with exit_codes():
+            write(Path(name))
+    else:
+        forked.COMMANDS["mnist-cnn"](arguments)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_disk_that_fills_is_one_line_with_the_path_and_keeps_the_older_file(
+    runs: Path, tmp_path: Path, name: str, tried: Tried
+) -> None:
+    path, write = runs / name, KINDS[name][1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name != "logged/tensorboard":  # a folder
+        path.write_text("older")
+    process = call([] if callable(write) else list(write), runs, tmp_path, functools.partial(limited, name))
+    process.join(100)
+    said = (tmp_path / "err").read_text()
+    errors = sayings(said)
+    assert process.exitcode == 2, said
+    assert len(errors) == 1, said
+    assert errors[0].startswith("error: ")
+    assert name in errors[0]
+    assert not list(runs.rglob("*unfinished*"))
+    tried("a disk that fills, at each kind of file", 1, path.is_file() and path.read_text() != "older")
 
 
 def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_is_gone_on_with(tmp_path: Path, tried: Tried) -> None:

@@ -108,7 +108,7 @@ def test_a_signal_saves_the_step(tmp_path: Path, undisturbed: Checkpoint, number
         process = train(tmp_path, *RECIPE)
         while process.is_alive() and not folder.newest_first():
             process.join(0.02)
-        process.join(choose.uniform(0, 0.2))
+        process.join(choose.uniform(0, 0.05))
         assert process.pid
         os.kill(process.pid, number)
         process.join(20)

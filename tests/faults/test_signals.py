@@ -17,7 +17,7 @@ import pytest
 import requests
 
 import forked
-from calls import CALLS, call, train_two
+from calls import CALLS, call, sayings, train_two
 from conftest import ROOT, environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc when a process handles signals")
@@ -42,12 +42,6 @@ def wait_for_handlers(pid: int) -> None:
             return
         time.sleep(0.002)
     pytest.fail("SIGTERM is not handled")
-
-
-def sayings(text: str) -> list[str]:
-    """Return the lines that are no progress."""
-    lines = text.replace("\r", "\n").splitlines()
-    return [line for line in lines if line.strip() and not re.search(r"images/s|validation: |seed/s", line)]
 
 
 def unwarned(arguments: Sequence[str]) -> None:
