@@ -9,7 +9,9 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import requests
+from PIL import Image
 from results import keep
 from tqdm import tqdm
 
@@ -31,6 +34,8 @@ from mnist_cnn.study import surroundings
 
 CLIENTS = 32
 RATE = 500  # requests a second at which latency is measured
+BESIDE = 48  # the same beside heavy pictures
+HEAVY = 2  # clients who post these, each the next one as soon as the last is answered
 MALFORMED = (b"{", b'{"pixels": []}', json.dumps({"pixels": [[300] * 28] * 28}).encode(), b"\x00\xff", b"")
 
 
@@ -105,20 +110,68 @@ def mixed(url: str, images: Pixels, count: int) -> dict[str, int]:
     return {name: found.count(name) for name in ("right", "wrong", "refused", "busy", "server_error")}
 
 
+def heavy_pictures() -> dict[str, tuple[str, bytes]]:
+    """Make what others may post, each with its query: a large photo, and files made to cost time."""
+    patches = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    photo = encoded(np.kron(patches, np.ones((100, 100, 1), np.uint8)), "JPEG")
+    scans = encoded(np.full((8000, 8000), 200, np.uint8), "JPEG", progressive=True)
+    last = scans.rfind(b"\xff\xc4", 0, scans.rfind(b"\xff\xda"))
+    page = np.full((800, 800), 255, np.uint8)
+    page.reshape(100, 8, 100, 8)[:, :4, :, :4] = 0
+    return {
+        "photos of 48 megapixels": ("", photo),
+        "JPEGs of 80,000 scans": ("", scans[:-2] + scans[last:-2] * 80_000 + scans[-2:]),
+        "pages of 10,000 specks": ("?several=true", encoded(page, "PNG")),
+    }
+
+
+def encoded(pixels: Pixels, form: str, **options: Any) -> bytes:
+    """Write a picture into memory."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def posting(url: str, body: bytes) -> Iterator[list[int]]:
+    """Post a picture again and again from some clients, until the block ends; yield the answers' status codes."""
+    codes, stop = list[int](), threading.Event()
+
+    def post() -> None:
+        while not stop.is_set():
+            answer = requests.post(url, data=body, headers={"content-type": "application/octet-stream"}, timeout=100)
+            codes.append(answer.status_code)
+
+    with ThreadPoolExecutor(HEAVY) as clients:
+        posts = [clients.submit(post) for _ in range(HEAVY)]
+        try:
+            yield codes
+        finally:
+            stop.set()
+    for one in posts:
+        one.result()
+
+
 def table(result: dict[str, Any]) -> str:
     """Lay out what was measured."""
     fast = [run["a_second"] for run in result["throughput"]]
     rate = f"{statistics.median(fast):,.0f} ({min(fast):,.0f} to {max(fast):,.0f})"
     p99 = [run["p99"] for run in result["latency"]]
-    failed = sum(int(run["failed"]) for part in ("throughput", "latency") for run in result[part])
-    answered = sum(int(run["requests"]) for part in ("throughput", "latency") for run in result[part])
+    runs = [*result["throughput"], *result["latency"], *(run for name in result["beside"].values() for run in name)]
+    failed, answered = (sum(int(run[what]) for run in runs) for what in ("failed", "requests"))
     mix = result["mixed"]
+    beside = {name: [run["p99"] for run in runs] for name, runs in result["beside"].items()}
     lines = [
         "| the service, one image of JSON pixels a request | measured |",
         "|---|---|",
         f"| ready after, s | {result['ready']:.1f} |",
         f"| requests a second, {CLIENTS} clients | {rate} |",
         f"| p99 at {RATE} a second, ms | {statistics.median(p99):.1f} ({min(p99):.1f} to {max(p99):.1f}) |",
+        *(
+            f"| p99 at {BESIDE} a second, {HEAVY} clients posting {name}, ms "
+            f"| {statistics.median(p99):.1f} ({min(p99):.1f} to {max(p99):.1f}) |"
+            for name, p99 in beside.items()
+        ),
         f"| failed of {answered:,} | {failed} |",
         f"| memory before and after, MiB | {result['before']:.0f}, {result['after']:.0f} |",
         (
@@ -147,8 +200,10 @@ def command(
     images = load("mnist", data_dir).test.images[:500, 0].numpy()
     body = json.dumps({"pixels": images[0].tolist()}).encode()
     count = str(requests_a_round)
-    result: dict[str, Any] = {"throughput": [], "latency": [], **surroundings(PRESETS["default"].train)}
-    with serving() as (url, process, ready), tqdm(total=2 * rounds + 1, desc="rounds") as bar:
+    heavy = heavy_pictures()
+    result: dict[str, Any] = {"throughput": [], "latency": [], "beside": {name: [] for name in heavy}}
+    result |= surroundings(PRESETS["default"].train)
+    with serving() as (url, process, ready), tqdm(total=(2 + len(heavy)) * rounds + 1, desc="rounds") as bar:
         load_with(url, body, "-n", "1000", "-c", str(CLIENTS))
         result |= {"ready": ready, "before": resident(process)}
         for _ in range(rounds):
@@ -157,6 +212,12 @@ def command(
             steady = ("-n", str(min(requests_a_round, 10 * RATE)), "-c", "20", "-q", str(RATE // 20))
             result["latency"].append(load_with(url, body, *steady))
             bar.update()
+            for name, (query, picture) in heavy.items():
+                with posting(f"{url}/api/predict{query}", picture) as codes:
+                    slow = ("-n", str(min(requests_a_round, 20 * BESIDE)), "-c", "4", "-q", str(BESIDE // 4))
+                    run = load_with(url, body, *slow)
+                result["beside"][name].append(run | {"heavy": dict(Counter(codes))})
+                bar.update()
         result["after"] = resident(process)
         result["mixed"] = mixed(url, images, min(requests_a_round, 5000))
         bar.update()

@@ -86,7 +86,12 @@ def test_inference(mnist_data: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("hey"), reason="the load generator hey is not installed")
 def test_serving(mnist_data: Path, tmp_path: Path) -> None:
     text = bench("serving", tmp_path, mnist_data, "--requests-a-round", "300", "--rounds", "1")
-    mixed = json.loads((tmp_path / "serving.json").read_text())["mixed"]
+    result = json.loads((tmp_path / "serving.json").read_text())
+    for name, (run,) in result["beside"].items():
+        assert f"clients posting {name}, ms | {run['p99']:.1f} (" in text
+        assert (run["failed"], run["requests"]) == (0, 300)
+        assert set(run["heavy"]) <= {"200", "413", "503"}
+    mixed = result["mixed"]
     assert mixed["wrong"] == mixed["server_error"] == 0
     assert mixed["right"] > 200
     assert mixed["refused"] > 10
