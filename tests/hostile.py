@@ -93,8 +93,8 @@ def noise(dot: int, share: float) -> bytes:
 
 
 FILES: dict[str, Callable[[], bytes]] = {
-    "JPEG of 80,000 scans": lambda: scans(SIDE, 80_000),
-    "JPEG of 90 large scans": lambda: scans(SIDE, 84),
+    "JPEG of 80,000 scans": lambda: scans(1000, 80_000),
+    "JPEG of 90 large scans": lambda: scans(5000, 84),
     "GIF of 100,000 frames": lambda: gif(100_000, 28, 1),
     "GIF of a huge canvas": lambda: gif(9, 65535, 1),
     "GIF of a large canvas": lambda: gif(9, SIDE, 1),
@@ -112,7 +112,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "TIFF of tiles that swell": lambda: tiff(SIDE, SIDE, ZEROS, 250_000, tile=16, compression=8),
     "WebP of 2,000 frames": lambda: frames("WEBP", 2000),
     "AVIF of 50 frames": lambda: frames("AVIF", 50),
-    "AVIF of 64 megapixels": lambda: encoded(Image.new("RGB", (SIDE, SIDE)), "AVIF", speed=10),
+    "AVIF of 16 megapixels": lambda: encoded(Image.new("RGB", (4000, 4000)), "AVIF", speed=10),
     "PNG of zeros": lambda: png(SIDE, 8, 0, SIDE),
     "PNG of 16-bit colour": lambda: png(SIDE, 16, 6, 8 * SIDE),
     "PNG of one bit": lambda: png(SIDE, 1, 0, SIDE // 8),
