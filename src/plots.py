@@ -22,7 +22,7 @@ from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)
 STYLE = "mnist_cnn.plots"  # plots.mplstyle beside this file; plt.style.use takes the same name
 MOST_ERRORS_SHOWN = 50
-LETTERS, MARGIN = 13, 2  # of a title: letters an inch, and inches that it has less than the figure
+LETTERS, AXIS = 11.4, 5  # of a title: letters an inch, and letters whose place an axis and its name take
 LONGEST_NAME, LONGEST_OF_PAIR = 16, 11  # letters of a class beside an axis, and above an image
 
 
@@ -67,9 +67,9 @@ def saved(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
             figure.savefig(temporary, metadata={"Software": None})
 
 
-def heading(figure: Figure, *lines: str) -> str:
-    """Break lines so that they fit into a figure's width."""
-    width = int(LETTERS * (figure.get_figwidth() - MARGIN))
+def heading(figure: Figure, *lines: str, beside: int = 4) -> str:
+    """Break lines so that they fit between what stands beside the axes, so many letters, and a figure's right edge."""
+    width = int(LETTERS * figure.get_figwidth()) - beside - AXIS
     return "\n".join(textwrap.fill(plain(line), width) for line in lines)
 
 
@@ -127,7 +127,7 @@ def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
     if errors.any():
         pair = f"{report.classes[true].name} read as {report.classes[predicted].name}"
         finding += f"; most often {pair} ({int(errors.max())})"
-    axes.set_title(heading(figure, finding, title))
+    axes.set_title(heading(figure, finding, title, beside=max(map(len, names))))
     axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names)) < 4 else 60)
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
@@ -166,14 +166,15 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
     hardest = min(classes, key=lambda score: score.f1)
     alike = hardest.f1 == max(score.f1 for score in classes)
     finding = f"{'No class is harder' if alike else f'Hardest class: {hardest.name}'} (F1 {hardest.f1:.4f})"
-    axes.set_title(heading(figure, finding, title))
+    row_names = [f"{plain(score.name, LONGEST_NAME)}  (n={score.support:,})" for score in classes]
+    axes.set_title(heading(figure, finding, title, beside=max(map(len, row_names))))
     axes.set_xscale("log")
     farthest = max(20 * closest, 3 * max(1 - min(values) for values, *_ in scores.values()))
     axes.set_xlim(farthest, closest / 1.4)
     steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(rows, [f"{plain(score.name, LONGEST_NAME)}  (n={score.support:,})" for score in classes])
+    axes.set_yticks(rows, row_names)
     axes.invert_yaxis()
     axes.set_xlabel("score; each step to the right halves the distance from 1, or nearly")
     axes.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.12))

@@ -2,13 +2,14 @@
 
 import dataclasses
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conftest import Program, assert_one_line_error, environment
+from conftest import ROOT, Program, assert_one_line_error, environment
 from mnist_cnn.augment import AugmentConfig
 from mnist_cnn.cli import COMMANDS
 from mnist_cnn.recipe import TrainConfig
@@ -52,3 +53,25 @@ def test_a_preset_sets_the_defaults_of_the_other_flags(program: Program) -> None
 
 def test_a_wrong_flag_names_the_command_to_ask() -> None:
     assert_one_line_error(mnist_cnn("evaluate", "--foo"), "--foo", "mnist-cnn evaluate --help")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_defaults_that_a_person_would_type(program: Program, command: str) -> None:
+    text = program("mnist-cnn", command, "--help").stdout
+    assert not re.search(r"\d\.\d{6}|\{None\}|\(default: \)|\[\[", text)
+    assert str(ROOT / "src") not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--epochs", "0"], "error: --epochs is 0; it must be 1 or more; see "),
+        (["--epochs", "1.5"], "error: --epochs: not a whole number: '1.5'; see "),
+        (["--weight-decay", "much"], "error: --weight-decay: not a number: 'much'; see "),
+        (["--preset"], "error: Missing value for argument '--preset'. Give one; see "),
+    ],
+)
+def test_what_is_wrong_with_a_flag_is_said_plainly(program: Program, arguments: list[str], line: str) -> None:
+    result = program("mnist-cnn", "train", *arguments)
+    assert_one_line_error(result, line)
+    assert result.stderr.startswith(line)

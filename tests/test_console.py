@@ -37,6 +37,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def head(descriptor: int) -> None:
+    """Read the first line."""
+    os.read(descriptor, 1)
+    os.close(descriptor)
+
+
 def to_descriptor(descriptor: str, arguments: Sequence[str]) -> None:
     """Run `mnist-cnn` with a standard output that takes nothing, buffered as that of a pipe is."""
     if "pipe" in descriptor:
@@ -44,7 +50,7 @@ def to_descriptor(descriptor: str, arguments: Sequence[str]) -> None:
         os.dup2(write, 1)
         os.close(write)
         if descriptor == "pipe to head":
-            threading.Thread(target=lambda: (os.read(read, 1), os.close(read)), daemon=True).start()
+            threading.Thread(target=head, args=[read], daemon=True).start()
         else:
             os.close(read)
     elif descriptor == "full device":
@@ -52,7 +58,7 @@ def to_descriptor(descriptor: str, arguments: Sequence[str]) -> None:
     sys.stdout = os.fdopen(1, "w", closefd=False)
     if descriptor == "closed":
         os.close(1)
-        sys.stdout = None  # type: ignore[assignment]  # as the interpreter does
+        sys.stdout = None  # as the interpreter does
     forked.COMMANDS["mnist-cnn"](arguments)
 
 

@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,10 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write to .*--output-dir"):
         check_writable(tmp_path / "file")
+
+
+def test_what_cannot_be_written_is_named_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with pytest.raises(OSError, match=r"No space") as caught, whole_file(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (caught.value.filename, caught.value.errno) == (str(path), errno.ENOSPC)

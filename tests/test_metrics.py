@@ -106,3 +106,14 @@ def test_text_shows_every_number_a_person_asks_for() -> None:
     for row in report.classes:
         assert f"{row.precision:.4f}" in text
         assert f"{row.support}" in text
+
+
+def test_one_image_and_one_error_are_singular_and_names_are_whole() -> None:
+    names = ("T-shirt/top and more", "a\x1b[31m", "Bag")
+    text = as_text(score(np.eye(3)[[1]] * 0.7 + 0.1, np.array([0]), names), "title")
+    assert text.startswith("title: 1 image, 1 error\n")
+    lines = [line.split() for line in text.splitlines()]
+    assert ["[0]", "[1]", "[2]"] in lines
+    assert ["T-shirt/top", "and", "more", "[0]", ".", "1", "."] in lines
+    assert text.count("T-shirt/top and more") == 2
+    assert "\x1b" not in text

@@ -1,6 +1,10 @@
 """Every figure can be drawn from any result; whether it is worth looking at, people decide."""
 
+import dataclasses
 import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -100,3 +105,65 @@ def test_a_mid_scale_score_and_a_near_perfect_one_stand_apart(digits: Dataset) -
     axes = figure.axes[0]
     place = [axes.transData.transform((1 - value, 0))[0] for value in (0.99, 0.999)]
     assert place[1] - place[0] > 0.2 * axes.bbox.width
+
+
+def drawn(digits: Dataset, errors: int, epochs: int, classes: Sequence[str], folder: Path) -> dict[str, Figure]:
+    """Draw all figures; return them by the name of their file."""
+    figures: dict[str, Figure] = {}
+
+    @contextmanager
+    def keep(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
+        with saved(path, size) as figure:
+            yield figure
+        figures[path.stem] = figure
+
+    probabilities = probabilities_with_errors(digits.test, errors)
+    report = score(probabilities, digits.test.labels.numpy(), tuple(classes))
+    history = [RECORD | {"epoch": epoch + 1} for epoch in range(epochs)]
+    saved = plots.saved
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "saved", keep)
+        dataset = dataclasses.replace(digits, classes=tuple(classes), name="my$set$of pictures")
+        plots.draw_all(folder, f"{'long_name_' * 9}.pth", "mnist", dataset, report, probabilities, history)
+    return figures
+
+
+STRANGE = ("$x^$", "\u4e2d\u6587", "a\x1b[31m", "T-shirt/top and a good deal more", *"456789")
+
+
+@pytest.mark.parametrize("errors", [0, 1, 60])
+def test_titles_fit_into_the_figure_and_names_are_no_formulas(digits: Dataset, tmp_path: Path, errors: int) -> None:
+    for name, figure in drawn(digits, errors, 2, STRANGE, tmp_path).items():
+        canvas = FigureCanvasAgg(figure)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of glyphs, which draw_all kept quiet
+            canvas.draw()
+        titles = [text for text in figure.findobj(Text) if isinstance(text, Text) and "long" in text.get_text()]
+        assert titles or name == "sample_digits"
+        for title in titles:
+            assert title.get_window_extent(canvas.get_renderer()).x1 <= figure.bbox.x1, f"{name}: {title.get_text()}"
+            assert not any("\x1b" in text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
+
+
+def test_one_epoch_and_one_error_are_singular_and_none_has_no_worst(digits: Dataset, tmp_path: Path) -> None:
+    one = {name: texts(figure) for name, figure in drawn(digits, 1, 1, digits.classes, tmp_path).items()}
+    assert "after 1 epoch" in one["loss_vs_epoch"]
+    assert "1 error in 360" in one["confusion_matrix"]
+    assert "The only error: true" in one["misclassified"]
+    none = {name: texts(figure) for name, figure in drawn(digits, 0, 2, digits.classes, tmp_path).items()}
+    assert "No errors" in none["misclassified"]
+    assert "worst" not in none["misclassified"]
+    assert "Hardest" not in none["per_class_metrics"]
+
+
+def test_a_single_epoch_is_the_only_tick(digits: Dataset, tmp_path: Path) -> None:
+    axes = drawn(digits, 1, 1, digits.classes, tmp_path)["loss_vs_epoch"].axes[0]
+    low, high = axes.get_xlim()
+    assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
+def test_the_two_losses_are_not_offered_as_a_gap(digits: Dataset, tmp_path: Path) -> None:
+    """One is of distorted images while the weights change, the other of images as they are."""
+    said = texts(drawn(digits, 1, 3, digits.classes, tmp_path)["loss_vs_epoch"])
+    assert "not to be compared" in said
+    assert "distorted" in said

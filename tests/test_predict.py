@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from calls import PHOTO
 from conftest import ROOT, Program, assert_one_line_error, environment
 from drawing import on_page, photo, shape
 from mnist_cnn.data_loader import Dataset
@@ -87,6 +91,84 @@ def test_a_bad_file_stops_no_other(program: Program, pictures: Path) -> None:
     assert second.startswith(f"error: {pictures / 'nowhere.png'}: no such file")
 
 
+NAMES = {
+    b"=cmd|calc!A0.png": "=cmd|calc!A0.png",
+    b"+1.png": "+1.png",
+    b"-3.png": "-3.png",
+    b"@sum.png": "@sum.png",
+    b"\ttab.png": r"\ttab.png",
+    b"\rreturn.png": r"\rreturn.png",
+    b"\nline.png": r"\nline.png",
+    b"red\x1b[31m\x1b]0;title\x07.png": r"red\x1b[31m\x1b]0;title\x07.png",
+    b"bad\xff\xfe.png": r"bad\udcff\udcfe.png",
+    "bidi\u202egpj.png".encode(): r"bidi\u202egpj.png",
+    '\u00e4\u6570 ".png'.encode(): '\u00e4\u6570 ".png',
+    b"CON.png": "CON.png",
+    b"n" * 250 + b".png": "n" * 250 + ".png",
+}
+"""File names that a terminal, a spreadsheet or a file system takes for something else, and how they are shown."""
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Path:
+    """A folder with a picture of each name, which people's file systems hold."""
+    folder = tmp_path / "named"
+    folder.mkdir()
+    for name in NAMES:
+        shutil.copyfile(PHOTO, os.fsencode(folder) + b"/" + name)
+    return folder
+
+
+def run_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, str(ROOT / "src" / "predict.py"), *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(), capture_output=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no files of such names")
+@pytest.mark.parametrize("way", ["a folder", "each by name"])
+def test_a_file_is_a_line_whatever_its_name(named: Path, way: str) -> None:
+    files = ["."] if way == "a folder" else ["--", *sorted(os.fsdecode(name) for name in NAMES)]
+    shown = sorted(NAMES.values())
+    text = run_in(named, *files)
+    assert (text.returncode, text.stderr) == (0, b"")
+    lines = text.stdout.decode().splitlines()
+    assert sorted(line.rpartition(": ")[0] for line in lines) == shown
+    assert all(line.isprintable() for line in lines)
+    objects = run_in(named, "--json", *files)
+    assert objects.stdout.isascii()
+    found = [json.loads(line)["file"] for line in objects.stdout.splitlines()]
+    assert {os.fsencode(file) for file in found} == set(NAMES)
+    rows = list(csv.DictReader(io.StringIO(run_in(named, "--csv", *files).stdout.decode())))
+    dangerous = {name for raw, name in NAMES.items() if raw[:1] in b"=+-@\t\r\n"}
+    assert sorted(row["file"] for row in rows) == sorted(f"'{name}" if name in dangerous else name for name in shown)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no files of such names")
+def test_what_is_wrong_with_a_file_is_a_line_whatever_its_name(named: Path) -> None:
+    for path in named.iterdir():
+        path.write_bytes(b"no picture")
+    result = run_in(named, ".")
+    lines = result.stderr.decode().splitlines()
+    assert (result.returncode, len(lines)) == (2, len(NAMES))
+    assert all(line.isprintable() and line.startswith("error: ") for line in lines)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no files of such names")
+def test_pictures_of_files_of_one_name_are_kept_apart_and_have_names_for_any_system(
+    program: Program, named: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "again").mkdir()
+    shutil.copyfile(PHOTO, tmp_path / "again" / "CON.png")
+    result = program("predict.py", named, "again", "--show-steps", "steps", "--annotate", "boxes")
+    assert result.returncode == 0, result.stderr
+    for folder in ("steps", "boxes"):
+        written = sorted(path.name for path in (tmp_path / folder).iterdir())
+        assert len(written) == len(NAMES) + 1
+        assert [name[:5] for name in written] == [f"{number:04d}_" for number in range(len(written))]
+        assert sum(name.endswith("_CON.png") for name in written) == 2
+        assert all(re.fullmatch(r"\d+_[\w.-]*\.png", name) and len(name.encode()) < 220 for name in written)
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -94,7 +176,7 @@ def test_a_bad_file_stops_no_other(program: Program, pictures: Path) -> None:
         (["empty"], "empty holds no picture"),
         (["a.png", "--json", "--csv"], "exclude each other"),
         (["a.png", "--checkpoint", "none.pth"], "no checkpoint at none.pth"),
-        (["a.png", "--annotate", "a_file"], "cannot write to a_file"),
+        (["a.png", "--annotate", "a_file"], "cannot write to a_file: File exists; name another place with --annotate"),
     ],
 )
 def test_wrong_use_gets_one_line(program: Program, tmp_path: Path, flags: list[str], words: str) -> None:
