@@ -57,6 +57,7 @@ class Service:
     async def running(self, _: FastAPI) -> AsyncIterator[dict[str, Metrics]]:
         """Load the model while requests are accepted already, then answer them until the end."""
         with self.sandbox:
+            await asyncio.to_thread(self.sandbox.start)
             work = asyncio.create_task(self.work())
             yield {"metrics": self.metrics}
             work.cancel()
@@ -65,7 +66,6 @@ class Service:
 
     async def work(self) -> None:
         """Load the model in a thread and answer."""
-        await asyncio.to_thread(self.sandbox.start)
         classifier = await asyncio.to_thread(Classifier.load, self.checkpoint)
         about = classifier.model.about
         self.card = Card(

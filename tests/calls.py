@@ -10,7 +10,7 @@ from mnist_cnn.cli import COMMANDS
 
 PHOTO = str(ROOT / "images" / "own_digit.jpg")
 FAST = ("--dataset", "digits", "--preset", "fast", "--device", "cpu")
-MODELS = [f"{run}/saved_models/digits_cnn_final.pth" for run in "ab"]
+MODELS = [f"{run}/saved_models/digits_fast_final.pth" for run in "ab"]
 CALLS: dict[str, list[str]] = {
     "train": ["train", *FAST, "--output-dir", "trained"],
     "evaluate": ["evaluate", "--checkpoint", MODELS[0], "--output-dir", "evaluated"],

@@ -53,7 +53,7 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(small_disk: 
     tried("a disk that is full", 1, lost)
 
 
-MODEL = Path("a", "saved_models", "digits_cnn_final.pth")
+MODEL = Path("a", "saved_models", "digits_fast_final.pth")
 RECORDS = [EpochRecord(epoch, 0.4, 0.2, 0.95, 0.01, 3.5) for epoch in range(300)]
 
 
@@ -75,7 +75,7 @@ def log(folder: Path) -> None:
 # What is written, of which at most so many bytes get onto the disk: by a command, or by a function where a command
 # writes something larger before.
 KINDS: dict[str, tuple[int, Sequence[str] | Callable[[Path], None]]] = {
-    "trained/saved_models/checkpoints/digits_cnn_epoch_1.pth": (20_000, CALLS["train"]),
+    "trained/saved_models/checkpoints/digits_fast_epoch_1.pth": (20_000, CALLS["train"]),
     "evaluated/images/loss_vs_epoch.png": (15_000, CALLS["evaluate"]),
     "steps/0000_own_digit.png": (5000, ["predict", PHOTO, "--show-steps", "steps"]),
     "boxes/0000_own_digit.png": (5000, ["predict", PHOTO, "--annotate", "boxes"]),
