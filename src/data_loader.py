@@ -160,7 +160,9 @@ def check_testable(dataset: Dataset) -> None:
         InputError: it has one class only, or no image in its test split.
     """
     if len(dataset.classes) < 2:
-        raise InputError(f"{dataset.name} has one class, {dataset.classes[0]}: nothing to tell apart; add another folder")
+        raise InputError(
+            f"{dataset.name} has one class, {dataset.classes[0]}: nothing to tell apart; add another folder"
+        )
     if not len(dataset.test):
         raise InputError(f"no class of {dataset.name} has five pictures, of which one would be for the test; add some")
 
