@@ -154,11 +154,15 @@ def load_pictures(name: str, folders: list[Path]) -> Dataset:
 
 
 def check_testable(dataset: Dataset) -> None:
-    """Check that what a dataset teaches can be tested in the end.
+    """Check that a dataset teaches something, and that this can be tested in the end.
 
     Raises:
-        InputError: no image is in its test split.
+        InputError: it has one class only, or no image in its test split.
     """
+    if len(dataset.classes) < 2:
+        raise InputError(
+            f"{dataset.name} has one class, {dataset.classes[0]}: nothing to tell apart; add another folder"
+        )
     if not len(dataset.test):
         raise InputError(f"no class of {dataset.name} has five pictures, of which one would be for the test; add some")
 

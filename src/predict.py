@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from mnist_cnn.classifier import Classifier, Prediction
-from mnist_cnn.console import exit_codes, parse_call, printable
+from mnist_cnn.console import counted, exit_codes, parse_call, printable
 from mnist_cnn.errors import InputError
 from mnist_cnn.files import check_writable
 from mnist_cnn.onnx_model import PACKAGED
@@ -38,16 +39,30 @@ def find_files(paths: Sequence[str]) -> list[str]:
     """
     if not paths:
         raise InputError("no picture named; give files, folders, or - for standard input")
-    files = []
-    for path in paths:
-        if path != STDIN and Path(path).is_dir():
-            below = sorted(str(file) for file in Path(path).rglob("*") if file.suffix.lower() in SUFFIXES)
-            if not below:
-                raise InputError(f"{path} holds no picture ({', '.join(SUFFIXES)}); name another folder")
-            files += below
-        else:
-            files.append(path)
-    return files
+    folders = {path for path in paths if path != STDIN and Path(path).is_dir()}
+    return [file for path in paths for file in (pictures_below(Path(path)) if path in folders else [path])]
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """List the pictures below a folder, sorted, but no hidden ones; say on stderr which kinds of files are skipped.
+
+    Raises:
+        InputError: there is none.
+    """
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+    others = Counter(file.suffix.lower() or "nameless" for file in files if file.suffix.lower() not in SUFFIXES)
+    skipped = ", ".join(counted(number, f"{suffix} file") for suffix, number in others.most_common())
+    pictures = sorted(str(file) for file in files if file.suffix.lower() in SUFFIXES)
+    if not pictures:
+        found = f"only {skipped}" if skipped else "no file"
+        raise InputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}), {found}; name another folder")
+    if skipped:
+        print(f"skipped in {printable(str(folder))}: {printable(skipped)}", file=sys.stderr)
+    return pictures
 
 
 @dataclass(frozen=True)

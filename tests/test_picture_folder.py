@@ -267,16 +267,19 @@ def test_garments_are_no_digits(program: Program, mnist_data: Path) -> None:
     assert_one_line_error(result, "tells 0, 1, 2,", "fashion-mnist has T-shirt/top, Trouser,", "--dataset")
 
 
+@pytest.mark.parametrize(
+    ("classes", "words"), [("ab", "no class of few has five pictures"), ("a", "few has one class, a: nothing to tell")]
+)
 @pytest.mark.parametrize("command", [("main.py",), ("study.py", "--output", "rows.jsonl")])
-def test_too_few_pictures_to_test_on_are_refused_before_training(
-    program: Program, own: Path, tmp_path: Path, command: tuple[str, ...]
+def test_too_few_pictures_or_classes_are_refused_before_training(
+    program: Program, own: Path, tmp_path: Path, command: tuple[str, ...], classes: str, words: str
 ) -> None:
-    for name in "ab":
+    for name in classes:
         (tmp_path / "few" / name).mkdir(parents=True)
         for number in range(4):
             (tmp_path / "few" / name / f"{number}.jpg").symlink_to(own / "4" / f"{number}.jpg")
     result = program(*command, "--dataset", "few", "--preset", "fast")
-    assert_one_line_error(result, "no class of few has five pictures")
+    assert_one_line_error(result, words)
 
 
 def test_fine_tuning_numbers_the_classes_as_the_model_does(digits: Dataset, tmp_path: Path) -> None:

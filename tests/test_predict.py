@@ -183,3 +183,15 @@ def test_wrong_use_gets_one_line(program: Program, tmp_path: Path, flags: list[s
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").write_text("mine")
     assert_one_line_error(program("predict.py", *flags), words)
+
+
+def test_hidden_files_are_no_pictures_and_what_is_skipped_is_said(program: Program, tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    for name in ("one.jpg", "._one.jpg", ".ipynb_checkpoints/one.jpg", "two.HEIC", "three.heic", "notes.txt"):
+        (scans / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PHOTO, scans / name)
+    result = program("predict.py", "scans")
+    assert (result.returncode, result.stdout) == (0, f"{Path('scans', 'one.jpg')}: 4 (100.0%)\n")
+    assert result.stderr == "skipped in scans: 2 .heic files, 1 .txt file\n"
+    (scans / "one.jpg").unlink()
+    assert_one_line_error(program("predict.py", "scans"), "scans holds no picture", "only 2 .heic files, 1 .txt file")
