@@ -94,16 +94,17 @@ def exit_codes() -> Iterator[None]:
     Where the reader of a pipe is gone it ends without a line, with the code of SIGPIPE.
     """
     open_streams()
-    with handled(raise_stopped):
-        try:
+    try:  # around all, since a signal may come while its handler is being set
+        with handled(raise_stopped):
             try:
                 with errors_explained():
                     yield
             finally:
                 handle(leave)
-        except Stopped as stopped:
-            say(f"\n{stopped}")
-            sys.exit(128 + stopped.number)
+    except Stopped as stopped:
+        handle(leave)
+        say(f"\n{stopped}")
+        sys.exit(128 + stopped.number)
 
 
 def open_streams() -> None:
