@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutations", type=int, default=2400, help="files that the fuzz test of the picture reader spoils"
     )
-    parser.addoption("--faults", type=int, default=30, help="times that a training is killed in the test of it")
+    parser.addoption("--faults", type=int, default=20, help="times that a training is killed in the test of it")
     parser.addoption("--fault-table", type=Path, help="file for what was tried and lost; add -n 0")
 
 
