@@ -22,8 +22,9 @@ from torch.nn import functional as F
 
 from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, found_instead, lacking, read_published
 from mnist_cnn.errors import InputError
+from mnist_cnn.file_kinds import without_pictures
 from mnist_cnn.names import check_classes, check_name
-from mnist_cnn.picture_folder import class_folders, contents, read_folders, without_pictures
+from mnist_cnn.picture_folder import class_folders, contents, read_folders
 from mnist_cnn.preprocess import SIDE
 
 DIGITS = tuple("0123456789")

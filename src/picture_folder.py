@@ -10,15 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from mnist_cnn.console import counted
 from mnist_cnn.distributed import rank
 from mnist_cnn.errors import InputError
+from mnist_cnn.file_kinds import PICTURE, is_hidden, kind, without_pictures
 from mnist_cnn.ink import find_ink
 from mnist_cnn.picture import SUFFIXES, Pixels, read_picture
 from mnist_cnn.preprocess import SIDE, is_mnist_style, to_mnist
-
-PICTURE = "picture"
-SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synology and Windows, in lower case
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -57,26 +54,6 @@ def check_class(folder: Path, kinds: Counter[str]) -> None:
             f"the class {folder} holds no picture that can be read ({without_pictures(kinds) or 'it is empty'}); "
             f"put some there ({', '.join(SUFFIXES)}) or move it out of {folder.parent}"
         )
-
-
-def without_pictures(kinds: Counter[str]) -> str:
-    """Say what there is besides pictures, the most first."""
-    return ", ".join(counted(number, name) for name, number in kinds.most_common() if name != PICTURE)
-
-
-def is_hidden(path: Path) -> bool:
-    """Tell what systems put beside a person's own files, AppleDouble's `._` files too."""
-    return path.name.startswith(".") or path.name.lower() in SYSTEMS
-
-
-def kind(path: Path) -> str:
-    """Say what an entry of a class folder is."""
-    if path.is_dir():
-        return "hidden folder" if is_hidden(path) else "nested folder"
-    if is_hidden(path):
-        return "hidden file"
-    suffix = path.suffix.lower()
-    return PICTURE if suffix in SUFFIXES else f"{suffix} file" if suffix.isprintable() and suffix else "other file"
 
 
 def pictures_in(folder: Path) -> list[Path]:

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from mnist_cnn.classifier import Classifier, Prediction
-from mnist_cnn.console import counted, exit_codes, parse_call, printable
+from mnist_cnn.console import exit_codes, parse_call, printable
 from mnist_cnn.errors import InputError
+from mnist_cnn.file_kinds import PICTURE, is_hidden, kind, without_pictures
 from mnist_cnn.files import check_writable
 from mnist_cnn.onnx_model import PACKAGED
 from mnist_cnn.picture import MOST_BYTES, SUFFIXES
@@ -52,16 +53,15 @@ def pictures_below(folder: Path) -> list[str]:
     files = [
         file
         for file in folder.rglob("*")
-        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.is_file() and not any(is_hidden(Path(part)) for part in file.relative_to(folder).parts)
     ]
-    others = Counter(file.suffix.lower() or "nameless" for file in files if file.suffix.lower() not in SUFFIXES)
-    skipped = ", ".join(counted(number, f"{suffix} file") for suffix, number in others.most_common())
-    pictures = sorted(str(file) for file in files if file.suffix.lower() in SUFFIXES)
+    skipped = without_pictures(Counter(map(kind, files)))
+    pictures = sorted(str(file) for file in files if kind(file) == PICTURE)
     if not pictures:
         found = f"only {skipped}" if skipped else "no file"
         raise InputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}), {found}; name another folder")
     if skipped:
-        print(f"skipped in {printable(str(folder))}: {printable(skipped)}", file=sys.stderr)
+        print(f"skipped in {printable(str(folder))}: {skipped}", file=sys.stderr)
     return pictures
 
 
