@@ -10,11 +10,11 @@ from matplotlib.ticker import StrMethodFormatter
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
+from mnist_cnn.experiments.study import Row, read_rows, run_seed, write_rows
 from mnist_cnn.plots import BLUE, ORANGE, saved
-from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import Row, read_rows, run_seed, write_rows
+from mnist_cnn.training.config import PRESETS
 
 SHAPES = (
     ((4,), (4,), (4,)),

@@ -16,13 +16,13 @@ from torch import distributed as dist
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import CNN
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
+from mnist_cnn.common.distributed import joined, rank, size
 from mnist_cnn.data_loader import load
-from mnist_cnn.distributed import joined, rank, size
-from mnist_cnn.learner import build_learner
-from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import surroundings
+from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.train import Progress, train_steps
+from mnist_cnn.training.config import PRESETS
+from mnist_cnn.training.learner import build_learner
 
 SETTINGS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
@@ -63,7 +63,7 @@ def run(processes: int, threads: int, images: int) -> dict[str, Any]:
 def seconds_of_a_study(processes: int) -> float:
     """Time four seeds of `tiny` on the bundled digits, each process with one thread."""
     with TemporaryDirectory() as folder:
-        command = [TORCHRUN, "--standalone", f"--nproc-per-node={processes}", "-m", "mnist_cnn.study"]
+        command = [TORCHRUN, "--standalone", f"--nproc-per-node={processes}", "-m", "mnist_cnn.experiments.study"]
         command += ["--preset", "tiny", "--dataset", "digits", "--seeds", "4", "--output", f"{folder}/rows.jsonl"]
         start = time.perf_counter()
         subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=True)

@@ -19,16 +19,16 @@ from results import keep
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from mnist_cnn.checkpoint import SHIPPED
 from mnist_cnn.classifier import Classifier
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
+from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.export import export
-from mnist_cnn.onnx_model import PACKAGED, load_onnx
-from mnist_cnn.picture import Pixels
-from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import surroundings
-from mnist_cnn.torch_model import TorchModel, load_torch
+from mnist_cnn.models.checkpoint import SHIPPED
+from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
+from mnist_cnn.models.torch_model import TorchModel, load_torch
+from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.training.config import PRESETS
 
 PHOTO = Path(__file__).parent.parent / "images" / "own_digit.jpg"
 PAUSE = 0.2  # seconds

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mnist_cnn.files import whole_file
+from mnist_cnn.common.files import whole_file
 
 
 def keep(output: Path, name: str, result: object, text: str) -> None:

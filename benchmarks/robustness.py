@@ -10,12 +10,12 @@ import numpy.typing as npt
 from results import keep
 from tqdm import tqdm
 
-from mnist_cnn.checkpoint import SHIPPED
 from mnist_cnn.classifier import Classifier
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load
 from mnist_cnn.metrics import wilson_interval
-from mnist_cnn.picture import Pixels
+from mnist_cnn.models.checkpoint import SHIPPED
+from mnist_cnn.pictures.image_io import Pixels
 
 Image = npt.NDArray[np.float32]
 """One digit, [28, 28], 0 paper and 1 ink."""

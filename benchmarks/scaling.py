@@ -15,14 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import CNN
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
+from mnist_cnn.common.device import pick_dtype
 from mnist_cnn.data_loader import Split, load
-from mnist_cnn.device import pick_dtype
-from mnist_cnn.learner import Learner, build_learner, train_step
+from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.plots import BLUE, saved
-from mnist_cnn.recipe import PRESETS, TrainConfig
-from mnist_cnn.study import surroundings
 from mnist_cnn.train import Progress, train_steps
+from mnist_cnn.training.config import PRESETS, TrainConfig
+from mnist_cnn.training.learner import Learner, build_learner, train_step
 
 AXES = {"images": "images", "batch size": "images in a step", "threads": "threads"}
 

@@ -25,12 +25,12 @@ from results import keep
 from tqdm import tqdm
 
 from mnist_cnn.classifier import Classifier
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import load
-from mnist_cnn.errors import InputError
-from mnist_cnn.picture import Pixels
-from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import surroundings
+from mnist_cnn.experiments.study import surroundings
+from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.training.config import PRESETS
 
 CLIENTS = 32
 RATE = 500  # requests a second at which latency is measured
@@ -43,7 +43,7 @@ MALFORMED = (b"{", b'{"pixels": []}', json.dumps({"pixels": [[300] * 28] * 28}).
 def serving() -> Iterator[tuple[str, int, float]]:
     """Run the service in a process of its own; yield its address, process number and seconds until it was ready."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "mnist_cnn.serve", "--port", "0"]
+    command = [sys.executable, "-m", "mnist_cnn.serving.app", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         url = next(iter(service.stdout or ())).split(" ")[0]
         while not answers(f"{url}/readyz"):

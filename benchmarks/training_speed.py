@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 from peers import PEERS, Result
 from tqdm import tqdm
 
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, load
 from mnist_cnn.evaluate import evaluate
+from mnist_cnn.experiments.study import Row, read_rows, surroundings, write_rows
 from mnist_cnn.plots import BLUE, ORANGE, saved
-from mnist_cnn.recipe import PRESETS, TrainConfig
-from mnist_cnn.study import Row, read_rows, surroundings, write_rows
 from mnist_cnn.train import fit
+from mnist_cnn.training.config import PRESETS, TrainConfig
 
 OURS = ("fast", "default")
 CONTESTANTS = (*OURS, *PEERS)

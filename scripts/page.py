@@ -14,7 +14,7 @@ TWO += [(0.52, 0.6), (0.42, 0.69), (0.31, 0.78), (0.42, 0.77), (0.56, 0.78), (0.
 
 def main() -> None:
     """Serve the page, draw on it, and keep what it looks like."""
-    command = [sys.executable, "-m", "mnist_cnn.serve", "--port", "0"]
+    command = [sys.executable, "-m", "mnist_cnn.serving.app", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service, sync_playwright() as playwright:
         url = next(iter(service.stdout or ())).split(" ")[0]
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)

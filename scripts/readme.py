@@ -6,9 +6,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from mnist_cnn.experiments.study import read_rows
 from mnist_cnn.metrics import ClassScore, Report, as_text
-from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import read_rows
+from mnist_cnn.training.config import PRESETS
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "MODEL_CARD.md")

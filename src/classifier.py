@@ -11,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 
-from mnist_cnn.candidates import Candidate, Choice, Outcome, Prepared, prepare_all
-from mnist_cnn.errors import InputError
-from mnist_cnn.ink import Box
-from mnist_cnn.onnx_model import PACKAGED, Floats, load_onnx
-from mnist_cnn.picture import Pixels
-from mnist_cnn.preprocess import SIDE
-from mnist_cnn.segment import Span
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
+from mnist_cnn.pictures.binarize import Box
+from mnist_cnn.pictures.candidates import Candidate, Choice, Outcome, Prepared, prepare_all
+from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.pictures.preprocess import SIDE
+from mnist_cnn.pictures.segment import Span
 
 CHUNK = 128  # pictures read before the first of them is answered
 PART = 16  # of them, to a thread
@@ -92,7 +92,7 @@ def load_pth(path: Path) -> Model:
         InputError: there is none, it is damaged or foreign, or PyTorch is not installed.
     """
     try:
-        from mnist_cnn.torch_model import load_torch
+        from mnist_cnn.models.torch_model import load_torch
     except ModuleNotFoundError as error:
         raise InputError(
             f"{path} needs {error.name}: pip install 'mnist-cnn[train]', or export it to .onnx where that is"

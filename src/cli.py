@@ -4,17 +4,17 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mnist_cnn.interruption import begin
+from mnist_cnn.common.signals import begin
 
 COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
     "evaluate": ("mnist_cnn.evaluate", "train", "evaluate a saved model on a test split"),
     "predict": ("mnist_cnn.predict", "", "read the digits in your own pictures"),
-    "serve": ("mnist_cnn.serve", "serve", "a web page to draw digits on, and a REST service"),
+    "serve": ("mnist_cnn.serving.app", "serve", "a web page to draw digits on, and a REST service"),
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
-    "average": ("mnist_cnn.average", "train", "make one model of several whose logits are averaged"),
-    "compare": ("mnist_cnn.compare", "train", "print finished trainings side by side, draw their curves"),
-    "study": ("mnist_cnn.study", "train", "train one recipe with many seeds: mean and spread"),
+    "average": ("mnist_cnn.experiments.ensemble", "train", "make one model of several whose logits are averaged"),
+    "compare": ("mnist_cnn.experiments.compare", "train", "print finished trainings side by side, draw their curves"),
+    "study": ("mnist_cnn.experiments.study", "train", "train one recipe with many seeds: mean and spread"),
 }
 """Each command's module, the extra that brings what it imports, and its purpose."""
 
@@ -22,7 +22,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Hand the arguments after the command's name to its module, imported only now."""
     begin()
-    from mnist_cnn.console import exit_codes, stop  # not above: it takes longer than all of this file
+    from mnist_cnn.common.console import exit_codes, stop  # not above: it takes longer than all of this file
 
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name not in COMMANDS:
@@ -45,7 +45,7 @@ def answer(name: str) -> None:
     """
     from importlib.metadata import version
 
-    from mnist_cnn.errors import InputError
+    from mnist_cnn.common.errors import InputError
 
     if name in ("-h", "--help"):
         lines = [f"  {command:<10}{purpose}" for command, (*_, purpose) in COMMANDS.items()]

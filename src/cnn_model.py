@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mnist_cnn.errors import InputError
+from mnist_cnn.common.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,12 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.names import check_classes, check_name
 from mnist_cnn.download import FILES, SOURCES, MirrorError, find_file, found_instead, lacking, read_published
-from mnist_cnn.errors import InputError
-from mnist_cnn.file_kinds import without_pictures
-from mnist_cnn.names import check_classes, check_name
-from mnist_cnn.picture_folder import class_folders, contents, read_folders
-from mnist_cnn.preprocess import SIDE
+from mnist_cnn.pictures.file_types import without_pictures
+from mnist_cnn.pictures.image_folder import class_folders, contents, read_folders
+from mnist_cnn.pictures.preprocess import SIDE
 
 DIGITS = tuple("0123456789")
 GARMENTS = (

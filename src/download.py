@@ -18,7 +18,7 @@ import requests
 from filelock import FileLock
 from tqdm import tqdm
 
-from mnist_cnn.errors import InputError
+from mnist_cnn.common.errors import InputError
 
 DEFAULT_FOLDER = Path("data")
 SECONDS_TO_ANSWER = 10  # between two bytes

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.interruption import begin
+from mnist_cnn.common.signals import begin
 
 if __name__ == "__main__":
     begin()
@@ -15,17 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
-from mnist_cnn.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import Network
-from mnist_cnn.console import exit_codes, parse_call, printable
+from mnist_cnn.common.console import exit_codes, parse_call, printable
+from mnist_cnn.common.device import pick_device
+from mnist_cnn.common.distributed import gathered, rank, size
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import check_writable, whole_file
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load, with_classes
-from mnist_cnn.device import pick_device
-from mnist_cnn.distributed import gathered, rank, size
-from mnist_cnn.errors import InputError
-from mnist_cnn.familiarity import PASS, Familiarity, WithDistance
-from mnist_cnn.files import check_writable, whole_file
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
-from mnist_cnn.recipe import run_name
+from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
+from mnist_cnn.models.ood import PASS, Familiarity, WithDistance
+from mnist_cnn.training.config import run_name
 
 MODELS = Path("saved_models")
 IMAGES = Path("images")

@@ -22,17 +22,17 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tyro.conf import arg
 
-from mnist_cnn.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.cnn_model import CNN, Network
-from mnist_cnn.console import exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import check_writable, whole_file
 from mnist_cnn.data_loader import load, with_classes
-from mnist_cnn.errors import InputError
-from mnist_cnn.familiarity import Familiarity
-from mnist_cnn.files import check_writable, whole_file
-from mnist_cnn.onnx_model import Floats, parse, sealed
-from mnist_cnn.picture import Pixels
-from mnist_cnn.static_page import check_runtime, write_page
-from mnist_cnn.torch_model import TorchModel
+from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
+from mnist_cnn.models.onnx_model import Floats, parse, sealed
+from mnist_cnn.models.ood import Familiarity
+from mnist_cnn.models.torch_model import TorchModel
+from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.serving.static_page import check_runtime, write_page
 
 MOST_DIFFERENCE = 1e-4  # between the probabilities of the file and of the checkpoint
 OPSET = 18

@@ -5,20 +5,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.interruption import begin
+from mnist_cnn.common.signals import begin
 
 if __name__ == "__main__":
     begin()
 
-from mnist_cnn.checkpoint import load_checkpoint, save_checkpoint
-from mnist_cnn.console import counted, exit_codes, parse, printable
+from mnist_cnn.common.console import counted, exit_codes, parse, printable
+from mnist_cnn.common.device import pick_device
+from mnist_cnn.common.distributed import from_first, joined, rank
 from mnist_cnn.data_loader import Dataset, check_testable, load, rehearse, with_classes
-from mnist_cnn.device import pick_device
-from mnist_cnn.distributed import from_first, joined, rank
 from mnist_cnn.evaluate import MODELS, check_output, evaluate_and_show
-from mnist_cnn.observe import log_figures
-from mnist_cnn.recipe import PRESETS, TrainConfig, run_name, with_enough_epochs
+from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.train import fit, learn_limits
+from mnist_cnn.training.config import PRESETS, TrainConfig, run_name, with_enough_epochs
+from mnist_cnn.training.tracking import log_figures
 
 
 def run(config: TrainConfig, enough_epochs: bool = False) -> Path:

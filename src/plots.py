@@ -14,9 +14,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mnist_cnn.console import counted, printable
+from mnist_cnn.common.console import counted, printable
+from mnist_cnn.common.files import whole_file
 from mnist_cnn.data_loader import Dataset, Split
-from mnist_cnn.files import whole_file
 from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)

@@ -16,14 +16,14 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from mnist_cnn.classifier import Classifier, Prediction
-from mnist_cnn.console import exit_codes, parse_call, printable
-from mnist_cnn.errors import InputError
-from mnist_cnn.file_kinds import PICTURE, is_hidden, kind, without_pictures
-from mnist_cnn.files import check_writable
-from mnist_cnn.onnx_model import PACKAGED
-from mnist_cnn.picture import MOST_BYTES, SUFFIXES
-from mnist_cnn.sandbox import Sandbox
-from mnist_cnn.steps import draw_boxes, draw_steps
+from mnist_cnn.common.console import exit_codes, parse_call, printable
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import check_writable
+from mnist_cnn.models.onnx_model import PACKAGED
+from mnist_cnn.pictures.file_types import PICTURE, is_hidden, kind, without_pictures
+from mnist_cnn.pictures.image_io import MOST_BYTES, SUFFIXES
+from mnist_cnn.pictures.sandbox import Sandbox
+from mnist_cnn.pictures.visualize import draw_boxes, draw_steps
 
 STDIN = "-"
 MANY = 50  # files that deserve a progress bar

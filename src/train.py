@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from mnist_cnn.augment import distort, serif_ones
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, parse_checkpoint
 from mnist_cnn.cnn_model import ModelConfig, build
+from mnist_cnn.common.distributed import from_first, rank, restarted, share, total
+from mnist_cnn.common.errors import InputError, Stopped
+from mnist_cnn.common.names import one_line
+from mnist_cnn.common.signals import Request, deferred
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, fingerprint, pixel_statistics, split_off
-from mnist_cnn.dice import Dice, epoch_order
-from mnist_cnn.distributed import from_first, rank, restarted, share, total
-from mnist_cnn.errors import InputError, Stopped
 from mnist_cnn.evaluate import MODELS, infer_together
-from mnist_cnn.familiarity import fit_familiarity
-from mnist_cnn.interruption import Request, deferred
-from mnist_cnn.learner import Learner, build_learner, train_step
 from mnist_cnn.metrics import fit_temperature
-from mnist_cnn.names import one_line
-from mnist_cnn.observe import board, profiled
-from mnist_cnn.recipe import PRESETS, TrainConfig, flat, run_name
-from mnist_cnn.run_folder import RunFolder
+from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, parse_checkpoint
+from mnist_cnn.models.ood import fit_familiarity
+from mnist_cnn.training.augment import distort, serif_ones
+from mnist_cnn.training.config import PRESETS, TrainConfig, flat, run_name
+from mnist_cnn.training.counter_rng import Dice, epoch_order
+from mnist_cnn.training.learner import Learner, build_learner, train_step
+from mnist_cnn.training.run_dir import RunFolder
+from mnist_cnn.training.tracking import board, profiled
 
 
 @dataclass(frozen=True)

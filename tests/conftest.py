@@ -13,9 +13,9 @@ import torch
 from filelock import FileLock
 
 import forked
-from mnist_cnn.checkpoint import SHIPPED
 from mnist_cnn.data_loader import Dataset, load
 from mnist_cnn.download import MirrorError
+from mnist_cnn.models.checkpoint import SHIPPED
 
 ROOT = Path(__file__).parent.parent
 CLOSED_PORT = "http://127.0.0.1:9"

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from mnist_cnn.ink import Floats
-from mnist_cnn.picture import Pixels
+from mnist_cnn.pictures.binarize import Floats
+from mnist_cnn.pictures.image_io import Pixels
 
 SHEETS = ("plain", "fine grain", "coarse grain", "fibres", "crumpled", "lamp", "shadow", "ruled", "squared")
 

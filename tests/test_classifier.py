@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_checkpoint import make_checkpoint
 
 from drawing import SHEETS, grain, on_page, photo, shape, sheet
-from mnist_cnn.candidates import Candidate
-from mnist_cnn.checkpoint import load_checkpoint
 from mnist_cnn.classifier import Classifier, Prediction, surest
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import evaluate
-from mnist_cnn.preprocess import SIDE
-from mnist_cnn.torch_model import TorchModel
-from test_checkpoint import make_checkpoint
+from mnist_cnn.models.checkpoint import load_checkpoint
+from mnist_cnn.models.torch_model import TorchModel
+from mnist_cnn.pictures.candidates import Candidate
+from mnist_cnn.pictures.preprocess import SIDE
 
 
 @pytest.fixture(scope="module")

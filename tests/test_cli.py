@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, Program, assert_one_line_error, environment
-from mnist_cnn.augment import AugmentConfig
 from mnist_cnn.cli import COMMANDS
-from mnist_cnn.recipe import TrainConfig
+from mnist_cnn.training.augment import AugmentConfig
+from mnist_cnn.training.config import TrainConfig
 
 PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from mnist_cnn.cnn_model import CNN, ModelConfig, Step
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.errors import InputError
 
 RAW = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import (
     Dataset,
     Split,
@@ -26,7 +27,6 @@ from mnist_cnn.data_loader import (
     split_off,
 )
 from mnist_cnn.download import FILES, find_file
-from mnist_cnn.errors import InputError
 
 LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])
 IMAGES = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255])

@@ -24,9 +24,9 @@ import pytest
 
 from conftest import Program, Tried, assert_one_line_error, environment
 from mnist_cnn import download
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import load
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
-from mnist_cnn.errors import InputError
 from test_data_loader import NAMES, renamed
 
 LABELS = "t10k-labels-idx1-ubyte"

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from conftest import ROOT, Program, assert_one_line_error
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, all_as_test, load, split_off
 from mnist_cnn.download import FILES
 from mnist_cnn.evaluate import evaluate, infer, warn_of_strange_images
-from mnist_cnn.familiarity import PASS, fit_familiarity
 from mnist_cnn.metrics import score
+from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.models.ood import PASS, fit_familiarity
 from test_data_loader import idx
 
 FIGURES = {

@@ -9,18 +9,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from test_checkpoint import make_checkpoint
 
 from conftest import ROOT, Program, assert_one_line_error, environment
-from mnist_cnn.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
-from mnist_cnn.errors import InputError
 from mnist_cnn.export import check_same, export, fold, quantized, serialised, to_onnx
-from mnist_cnn.familiarity import fit_familiarity
-from mnist_cnn.onnx_model import PACKAGED, load_onnx, parse
-from mnist_cnn.torch_model import TorchModel, load_torch
-from test_checkpoint import make_checkpoint
+from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
+from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
+from mnist_cnn.models.ood import fit_familiarity
+from mnist_cnn.models.torch_model import TorchModel, load_torch
 
 
 def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import ROOT, Program, assert_one_line_error, environment
-from mnist_cnn.checkpoint import load_checkpoint
+from mnist_cnn.models.checkpoint import load_checkpoint
 from test_evaluate import FIGURES
 
 FAST = ("--dataset", "digits", "--preset", "fast", "--deterministic", "--device", "cpu")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from mnist_cnn import study, train
+from mnist_cnn import train
+from mnist_cnn.experiments import study
 
 if TYPE_CHECKING:
     from tqdm import tqdm

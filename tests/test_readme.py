@@ -18,8 +18,8 @@ from packaging.utils import canonicalize_name
 
 from conftest import ROOT, Program, environment
 from mnist_cnn.cnn_model import CNN
-from mnist_cnn.recipe import PRESETS
-from mnist_cnn.study import read_rows
+from mnist_cnn.experiments.study import read_rows
+from mnist_cnn.training.config import PRESETS
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import readme

@@ -10,16 +10,16 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 
-from mnist_cnn.augment import AugmentConfig
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.cnn_model import CNN, ModelConfig
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset, Split
-from mnist_cnn.errors import InputError
 from mnist_cnn.evaluate import infer
-from mnist_cnn.learner import build_learner, train_step
-from mnist_cnn.recipe import PRESETS, TrainConfig
-from mnist_cnn.run_folder import RunFolder
+from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.train import EpochRecord, fit
+from mnist_cnn.training.augment import AugmentConfig
+from mnist_cnn.training.config import PRESETS, TrainConfig
+from mnist_cnn.training.learner import build_learner, train_step
+from mnist_cnn.training.run_dir import RunFolder
 
 
 def config(folder: Path, **changes: Any) -> TrainConfig:

@@ -8,10 +8,11 @@ import torch
 
 from conftest import environment
 from forked import start
-from mnist_cnn import main, study
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.console import exit_codes
+from mnist_cnn import main
+from mnist_cnn.common.console import exit_codes
 from mnist_cnn.data_loader import load
+from mnist_cnn.experiments import study
+from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.train import fit
 
 DIGITS = ("--dataset", "digits", "--preset", "fast")

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from mnist_cnn.cnn_model import Normalize
+from mnist_cnn.common.distributed import joined, rank
 from mnist_cnn.data_loader import Split, load
-from mnist_cnn.dice import epoch_order
-from mnist_cnn.distributed import joined, rank
 from mnist_cnn.evaluate import infer_together
-from mnist_cnn.learner import build_learner
-from mnist_cnn.recipe import TrainConfig
 from mnist_cnn.train import Progress, train_steps
+from mnist_cnn.training.config import TrainConfig
+from mnist_cnn.training.counter_rng import epoch_order
+from mnist_cnn.training.learner import build_learner
 
 torch.set_num_threads(1)
 with joined(60):

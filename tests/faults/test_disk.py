@@ -13,15 +13,15 @@ from job import final, same_end, train
 import forked
 from calls import CALLS, FAST, PHOTO, call, sayings, train_two
 from conftest import Tried
-from mnist_cnn.checkpoint import load_checkpoint
-from mnist_cnn.console import exit_codes
+from mnist_cnn.common.console import exit_codes
 from mnist_cnn.evaluate import write_report
+from mnist_cnn.experiments.study import write_rows
 from mnist_cnn.metrics import Report
-from mnist_cnn.observe import board
-from mnist_cnn.recipe import TrainConfig
-from mnist_cnn.run_folder import RunFolder, write_history
-from mnist_cnn.study import write_rows
+from mnist_cnn.models.checkpoint import load_checkpoint
 from mnist_cnn.train import EpochRecord
+from mnist_cnn.training.config import TrainConfig
+from mnist_cnn.training.run_dir import RunFolder, write_history
+from mnist_cnn.training.tracking import board
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 SHORT = ("--epochs", "2", "--batch-size", "128")

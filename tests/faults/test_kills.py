@@ -13,10 +13,10 @@ import pytest
 from job import final, run_study, same_end, train
 
 from conftest import Tried
-from mnist_cnn.checkpoint import Checkpoint, load_checkpoint
-from mnist_cnn.errors import InputError
-from mnist_cnn.files import UNFINISHED
-from mnist_cnn.run_folder import RunFolder
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import UNFINISHED
+from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.training.run_dir import RunFolder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither fork nor SIGKILL")
 RECIPE = ("--epochs", "3", "--batch-size", "64")

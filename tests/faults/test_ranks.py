@@ -16,8 +16,8 @@ import pytest
 from job import final, same_end
 
 from conftest import ROOT, Tried, environment
-from mnist_cnn.checkpoint import load_checkpoint
-from mnist_cnn.run_folder import RunFolder
+from mnist_cnn.models.checkpoint import load_checkpoint
+from mnist_cnn.training.run_dir import RunFolder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo is for Linux and macOS here")
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))

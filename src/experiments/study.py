@@ -1,0 +1,219 @@
+"""One recipe, many seeds: a row per seed, and the mean that may be published."""
+
+import dataclasses
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from mnist_cnn.cnn_model import ModelConfig
+from mnist_cnn.common.console import exit_codes, parse_call
+from mnist_cnn.common.device import pick_device, pick_dtype
+from mnist_cnn.common.errors import InputError, Stopped
+from mnist_cnn.common.files import check_writable, whole_file
+from mnist_cnn.data_loader import Dataset, check_testable, load
+from mnist_cnn.evaluate import MODELS, evaluate
+from mnist_cnn.models.checkpoint import save_checkpoint
+from mnist_cnn.train import fit
+from mnist_cnn.training.config import PRESETS, TrainConfig, run_name, with_enough_epochs
+from mnist_cnn.training.run_dir import RunFolder
+
+Row = dict[str, Any]
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = None, keep: Path | None = None) -> Row:
+    """Train one seed, of the preset's network or another, and score it once on the test split.
+
+    What an earlier process left unfinished in `config.output_dir` is gone on with.
+
+    Args:
+        dataset: the data.
+        config: with a folder of this seed's own.
+        shape: a network other than the preset's.
+        keep: gets the model.
+    """
+    folder = RunFolder(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    begun = bool(folder.newest_first())
+    checkpoint = fit(dataset, dataclasses.replace(config, resume=begun), shape)
+    if keep:
+        save_checkpoint(checkpoint, keep / f"{dataset.name}_{config.preset}_seed_{config.seed}.pth")
+    model = checkpoint.build_model().to(pick_device(config.device))
+    report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
+    wrong = np.flatnonzero(probabilities.argmax(axis=1) != dataset.test.labels.numpy())
+    return {
+        "dataset": dataset.name,
+        "recipe": config.recipe(),
+        "parameters": model.parameter_count(),
+        "accuracy": report.accuracy,
+        "loss": report.loss,
+        "calibration_error": report.calibration_error,
+        "val_accuracy": checkpoint.history[-1]["val_accuracy"],
+        "seconds": sum(epoch["seconds"] for epoch in checkpoint.history),
+        "misclassified": wrong.tolist(),
+        **surroundings(config),
+    }
+
+
+def surroundings(config: TrainConfig) -> Row:
+    """Say what a row was measured with."""
+    device = pick_device(config.device)
+    if device.type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        cores = "1 core" if torch.get_num_threads() == 1 else f"{torch.get_num_threads()} cores"
+        hardware = f"{cores} of {torch.cpu.get_capabilities().get('cpu_name', device.type)}"
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False)
+    return {
+        "hardware": hardware,
+        "precision": str(pick_dtype(config.precision, device)).removeprefix("torch."),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "commit": commit.stdout.strip() or None,
+    }
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read the rows of an earlier study, none if there was none.
+
+    Raises:
+        InputError: the file holds something else.
+    """
+    if not path.exists():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [row for row in rows if row["dataset"] and row["recipe"]]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path} does not hold the rows of a study; name another with --output") from None
+
+
+def write_rows(rows: list[Row], path: Path) -> None:
+    """Write all rows, one JSON object a line."""
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path | None = None) -> list[Row]:
+    """Train every config that has no row in `output` yet, together with any other process that does the same.
+
+    A process trains what no other holds the lock of. When one dies its lock goes, and another takes its seed over,
+    from its last checkpoint. Locks and unfinished trainings are in a hidden folder beside `output`.
+    """
+    work = output.parent / f".{output.stem}"
+    with progress_bar(len(configs), len(configs) - len(untrained(configs, dataset, output))) as bar:
+        while missing := untrained(configs, dataset, output):
+            bar.update(len(configs) - len(missing) - bar.n)
+            for config in missing:
+                with suppress(Timeout), FileLock(work / f"seed_{config.seed}.lock", timeout=0):
+                    if untrained([config], dataset, output):
+                        folder = work / f"{dataset.name}_{config.preset}_seed_{config.seed}"
+                        row = run_seed(dataset, dataclasses.replace(config, output_dir=folder), keep=keep)
+                        append(row, output, work)
+                        shutil.rmtree(folder)
+                        bar.update()
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    shutil.rmtree(work, ignore_errors=True)
+    rows = read_rows(output)
+    return [one for config in configs if (one := row_of(config, dataset, rows))]
+
+
+def progress_bar(seeds: int, trained: int) -> "tqdm[NoReturn]":
+    """Open a bar over seeds; the time left is judged by those that are trained from now on."""
+    return tqdm(total=seeds, initial=trained, desc="seeds", unit="seed", disable=None)
+
+
+def untrained(configs: list[TrainConfig], dataset: Dataset, output: Path) -> list[TrainConfig]:
+    """Choose the configs that have no row in `output` yet."""
+    rows = read_rows(output)
+    return [config for config in configs if row_of(config, dataset, rows) is None]
+
+
+def row_of(config: TrainConfig, dataset: Dataset, rows: list[Row]) -> Row | None:
+    """Find the row of a config, if it was trained."""
+    return next((row for row in rows if (row["dataset"], row["recipe"]) == (dataset.name, config.recipe())), None)
+
+
+def append(row: Row, output: Path, work: Path) -> None:
+    """Add a row to those that are there, one process at a time."""
+    with FileLock(work / "rows.lock"):
+        write_rows([*read_rows(output), row], output)
+
+
+def summary(rows: list[Row]) -> str:
+    """Say mean, spread and time of some rows."""
+    accuracy = [100 * row["accuracy"] for row in rows]
+    seconds = [row["seconds"] for row in rows]
+    name = f"{rows[0]['recipe']['preset']} on {rows[0]['dataset']}: {statistics.mean(accuracy):.3f}"
+    training = f"{statistics.median(seconds):.1f} s of training"
+    if len(rows) == 1:
+        return f"{name} % (n = 1), {training} on {rows[0]['hardware']}"
+    return (
+        f"{name} +- {statistics.stdev(accuracy):.3f} % (n = {len(rows)}, {min(accuracy):.2f} to {max(accuracy):.2f}), "
+        f"{training} (median) on {rows[0]['hardware']}"
+    )
+
+
+def command(
+    output: Path,
+    preset: str = "default",
+    seeds: int = 5,
+    dataset: str = "mnist",
+    data_dir: Path | None = None,
+    device: str = "auto",
+    keep: Path | None = None,
+) -> None:
+    """Train seeds 0 to N-1 of a preset, score each once on the test split, print mean and spread.
+
+    Started several times, by torchrun or by hand, on machines that share the folder, it shares the seeds out.
+
+    Args:
+        output: JSONL file of the rows, a seed a row; seeds already in it are not trained again.
+        preset: The recipe.
+        seeds: How many.
+        dataset: mnist, fashion-mnist, digits or a folder of IDX files.
+        data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
+        device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
+        keep: Folder for the trained models, for `mnist-cnn average`; else they are not kept.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}; it must be 1 or more")
+    check_writable(output.parent, "--output")
+    if keep:
+        check_writable(keep, "--keep")
+    read_rows(output)
+    data = load(dataset, data_dir)
+    check_testable(data)
+    config = with_enough_epochs(PRESETS[preset].train, len(data.train))
+    configs = [dataclasses.replace(config, seed=seed, device=device) for seed in range(seeds)]
+    try:
+        rows = study(data, configs, output, keep)
+    except Stopped as stopped:
+        raise Stopped(f"stopped; nothing is lost: the same command goes on to {output}", stopped.number) from None
+    if os.environ.get("RANK", "0") == "0":
+        print(summary(rows))
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "study.py") -> None:
+    """Run the command line."""
+    with exit_codes():
+        parse_call(command, argv, prog)()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,59 @@
+"""A trained network in a .pth file, run by PyTorch, with the interface of `OnnxModel`."""
+
+import hashlib
+import importlib.metadata
+from pathlib import Path
+
+import torch
+
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
+from mnist_cnn.models.onnx_model import Floats
+from mnist_cnn.pictures.image_io import Pixels
+
+BATCH = 500  # images that the network sees at once
+
+
+class TorchModel:
+    """A network and which of its answers to trust; attributes as in `OnnxModel`."""
+
+    def __init__(self, checkpoint: Checkpoint, file: Path) -> None:
+        """Build the network of a checkpoint that was read from a file.
+
+        Raises:
+            InputError: the training has not ended.
+        """
+        if checkpoint.familiarity is None:
+            raise InputError(f"{file} comes from a training that has not ended; go on with --resume, or name another")
+        self.classes = checkpoint.classes
+        self.least_probability = checkpoint.familiarity.least_probability
+        self.most_distance = checkpoint.familiarity.most_distance
+        self.about = {
+            "name": file.stem,
+            "dataset": checkpoint.dataset,
+            "classes": "\n".join(checkpoint.classes),
+            "version": importlib.metadata.version("mnist-cnn"),
+            "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "temperature": repr(checkpoint.temperature),
+            "least_probability": repr(self.least_probability),
+            "most_distance": repr(self.most_distance),
+        }
+        self.familiarity, self.temperature = checkpoint.familiarity, checkpoint.temperature
+        self.network = checkpoint.build_model()
+
+    @torch.inference_mode()
+    def look(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Return calibrated probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+        batches = torch.split(torch.from_numpy(images[:, None]), BATCH)
+        logits, description = map(torch.cat, zip(*map(self.network.describe, batches), strict=True))
+        probabilities = (logits.double() / self.temperature).softmax(dim=1)
+        return probabilities.numpy(), self.familiarity.distance(description).double().numpy()
+
+
+def load_torch(path: Path) -> TorchModel:
+    """Load a trained checkpoint.
+
+    Raises:
+        InputError: as in `load_checkpoint`, and where its training has not ended.
+    """
+    return TorchModel(load_checkpoint(path), path)

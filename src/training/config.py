@@ -1,0 +1,165 @@
+"""What decides a training besides the data: settings, and named sets of them."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from mnist_cnn.cnn_model import ModelConfig
+from mnist_cnn.common.device import Precision
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.training.augment import AugmentConfig
+
+ELSEWHERE = {
+    *("dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
+    *("checkpoint_every_steps", "worker_timeout", "tensorboard", "profile"),
+}
+"""Settings that do not decide the result, or that files and reports name elsewhere."""
+
+LEAST_STEPS = 60  # of a preset: `fast` reads 60 % of the bundled digits' validation images after 3 steps, 99 % after 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
+
+    preset: Literal["default", "fast", "tiny", "micro", "best", "fine-tune"] = "default"
+    """Recipe to start from; the other flags change it."""
+    dataset: str = "auto"
+    """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; with
+    auto, mnist if it can be had, else digits."""
+    init_from: Path | None = None
+    """Trained model to go on from (fine-tuning), with some of the images it knows among the new ones."""
+    data_dir: Path | None = None
+    """Folder with the data, looked in before $MNIST_CNN_DATA and ./data; downloads go there."""
+    output_dir: Path = Path()
+    """Gets saved_models/ and images/."""
+    epochs: int = 10
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images in one step."""
+    learning_rate: float = 0.01
+    """Peak of the one-cycle schedule, for all but the filters of convolutions."""
+    filter_learning_rate: float = 0.03
+    """Peak for the filters, as the length of a step (Muon)."""
+    weight_decay: float = 0.05
+    """Decay of the weights, as a share of the learning rate."""
+    label_smoothing: float = 0.05
+    """Share of the target spread evenly over all classes."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random distortions of the training images."""
+    val_size: Annotated[float, arg(help_behavior_hint=lambda label: f"(default: {float(label):.4g})")] = 1 / 12
+    """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
+    seed: int = 0
+    """Fixes the first weights, the order of images and their distortions."""
+    device: str = "auto"
+    """cpu, cuda, mps, xpu; auto takes an accelerator where there is one."""
+    precision: Precision = "auto"
+    """Of training's matrix work; auto is bfloat16 where the hardware has it, else float32."""
+    deterministic: bool = False
+    """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
+    resume: bool = False
+    """Go on from the newest whole checkpoint in the output folder, with the same weights as if nothing had happened."""
+    checkpoint_every_steps: int = 0
+    """Steps between checkpoints within an epoch; 0: only at its end, on Ctrl-C and on SIGTERM."""
+    worker_timeout: int = 300
+    """Seconds after which processes of one training (torchrun) give up waiting for another."""
+    tensorboard: bool = False
+    """Log for TensorBoard, into the output folder's tensorboard/."""
+    profile: bool = False
+    """Measure which operations take the time of some early steps: a table, and a trace in the output folder."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, value, valid, expected in (
+            ("epochs", self.epochs, self.epochs >= 1, "1 or more"),
+            ("batch-size", self.batch_size, self.batch_size >= 2, "2 or more"),
+            ("learning-rate", self.learning_rate, 0 < self.learning_rate < math.inf, "above 0"),
+            ("filter-learning-rate", self.filter_learning_rate, 0 < self.filter_learning_rate < math.inf, "above 0"),
+            ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
+            ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
+            ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
+            ("checkpoint-every-steps", self.checkpoint_every_steps, self.checkpoint_every_steps >= 0, "0 or more"),
+            ("worker-timeout", self.worker_timeout, self.worker_timeout >= 1, "1 or more"),
+            ("seed", self.seed, 0 <= self.seed < 2**32, "0 to 4294967295"),
+        ):
+            if not valid:
+                raise InputError(f"--{name} is {value}; it must be {expected}")
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what decides the result besides the data, as plain values: no paths, no device."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ELSEWHERE}
+
+
+def with_enough_epochs(config: TrainConfig, images: int) -> TrainConfig:
+    """Raise the epochs until that many training images make `LEAST_STEPS` steps; enough of them change nothing."""
+    steps = math.ceil(images / config.batch_size)
+    return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(LEAST_STEPS / steps)))
+
+
+def run_name(dataset: str, preset: str) -> str:
+    """Name a training's files: `mnist_cnn` where it is the default recipe, else after the preset, `mnist_fast`."""
+    return f"{dataset}_{'cnn' if preset == 'default' else preset}"
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name the values of nested settings with dots."""
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        nested = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        values |= nested
+    return values
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and the recipe that trains it."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+
+PRESETS = {
+    "default": Preset(ModelConfig(), TrainConfig()),
+    "fast": Preset(
+        ModelConfig(stages=((16,), (32,), (64,))),
+        TrainConfig(
+            preset="fast",
+            epochs=1,
+            batch_size=512,
+            filter_learning_rate=0.2,
+            label_smoothing=0.1,
+            augment=AugmentConfig(rotation=0, shift=0, scale=0, shear=0, elastic=0, serif=0, degrade=0),
+        ),
+    ),
+    "tiny": Preset(
+        ModelConfig(stages=((26, 26), (26, 26, 26), (26, 26, 26)), shared=True, average=True),
+        TrainConfig(
+            preset="tiny",
+            epochs=100,
+            filter_learning_rate=0.05,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
+        ),
+    ),
+    "micro": Preset(
+        ModelConfig(stages=((19,), (19,) * 3, (19,) * 4, (19,) * 4), looped=True, average=True),
+        TrainConfig(
+            preset="micro",
+            epochs=80,
+            filter_learning_rate=0.05,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=3, shift=0.03, scale=0.03, shear=0.04, elastic=0, serif=0, degrade=0),
+        ),
+    ),
+    "fine-tune": Preset(
+        ModelConfig(), TrainConfig(preset="fine-tune", epochs=5, learning_rate=0.001, filter_learning_rate=0.003)
+    ),
+    "best": Preset(
+        ModelConfig(stages=((32, 64), (128, 128), (128,))),
+        TrainConfig(preset="best", epochs=25),
+    ),
+}

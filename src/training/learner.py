@@ -1,0 +1,100 @@
+"""A model with what updates it, and one update."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from mnist_cnn.common.device import pick_device, pick_dtype
+from mnist_cnn.common.distributed import replicate
+from mnist_cnn.training.config import TrainConfig
+from mnist_cnn.training.muon import Muon
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network with what updates it."""
+
+    network: nn.Module
+    model: nn.Module
+    """The network, or its replica where several processes train it."""
+    optimizers: tuple[Optimizer, ...]
+    schedulers: tuple[LRScheduler, ...]
+    dtype: torch.dtype
+    """Of the matrix work in a training step."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.network.parameters()).device
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step, for all but the filters."""
+        return float(self.schedulers[0].get_last_lr()[0])
+
+    def state(self) -> dict[str, Any]:
+        """Return what the next update depends on besides the weights."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+        }
+
+    def load_state(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go back to the weights and the `state` of an earlier step."""
+        self.network.load_state_dict(weights)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
+
+
+def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learner:
+    """Give a network its optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for `images` an epoch.
+
+    Muon updates the filters of convolutions, AdamW all else.
+    """
+    device = pick_device(config.device)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    filters = [parameter for parameter in network.parameters() if parameter.ndim == 4]
+    others = [parameter for parameter in network.parameters() if parameter.ndim != 4]
+    optimizers: list[Optimizer] = [
+        AdamW(others, config.learning_rate, weight_decay=config.weight_decay, fused=True),
+        *([Muon(filters, config.filter_learning_rate, weight_decay=config.weight_decay)] if filters else []),
+    ]
+    steps = config.epochs * math.ceil(images / config.batch_size)
+    schedulers = [
+        OneCycleLR(optimizer, optimizer.param_groups[0]["lr"], total_steps=steps, cycle_momentum=False)
+        for optimizer in optimizers
+    ]
+    dtype = pick_dtype(config.precision, device)
+    return Learner(network, replicate(network), tuple(optimizers), tuple(schedulers), dtype)
+
+
+def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float, weight: float = 1.0) -> Tensor:
+    """Update the weights once.
+
+    Args:
+        learner: changed in place.
+        images: [N, 1, 28, 28], raw pixels 0..255, on the model's device.
+        labels: int64 [N].
+        label_smoothing: 0..1.
+        weight: of this process's images among those of all processes, as `distributed.share` gives it.
+
+    Returns:
+        The logits before the update, float32 [N, classes].
+    """
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=learner.dtype == torch.bfloat16):
+        logits: Tensor = learner.model(images).float()
+    loss = weight * F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    learner.model.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
+        optimizer.step()
+        scheduler.step()
+    return logits.detach()

@@ -1,0 +1,219 @@
+"""Any picture becomes grey pixels; anything else becomes one clear line."""
+
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import environment
+from hostile import chunk, encoded, scans
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.pictures.candidates import Prepared, prepare_all
+from mnist_cnn.pictures.image_io import LONGEST_SIDE, Pixels, read_picture
+
+RAMP = np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+
+
+def grey(source: object) -> Pixels:
+    return read_picture(source).grey
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_give_the_pixels(form: str, tmp_path: Path) -> None:
+    content = encoded(Image.fromarray(RAMP), form)
+    (tmp_path / "picture").write_bytes(content)
+    for source in (content, tmp_path / "picture", str(tmp_path / "picture"), Image.fromarray(RAMP), RAMP):
+        np.testing.assert_array_equal(grey(source), RAMP)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF"])
+def test_lossy_formats_come_near_the_pixels(form: str) -> None:
+    near = grey(encoded(Image.fromarray(RAMP).convert("RGB"), form, quality=95))
+    assert np.abs(near.astype(int) - RAMP).mean() < 3
+
+
+def test_sixteen_bits_palette_and_one_bit() -> None:
+    wide = RAMP.astype(np.uint16) * 257
+    assert np.abs(grey(encoded(Image.fromarray(wide))).astype(int) - RAMP).max() <= 1 + 255 - int(RAMP.max())
+    palette = Image.fromarray(RAMP).convert("RGB").quantize(256)
+    assert np.abs(grey(encoded(palette)).astype(int) - RAMP).max() < 8
+    bits = Image.fromarray(RAMP > 100)
+    np.testing.assert_array_equal(grey(encoded(bits)), np.where(RAMP > 100, 255, 0))
+
+
+def test_ink_on_a_transparent_ground_stays_visible() -> None:
+    for value, ground in ((0, 255), (255, 0)):
+        pixels = np.full((20, 20, 4), value, np.uint8)
+        pixels[:, :, 3] = 0
+        pixels[8:12, 5:15, 3] = 255
+        seen = grey(encoded(Image.fromarray(pixels)))
+        assert (seen[9, 9], seen[0, 0]) == (value, ground)
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(grey(content), RAMP)
+
+
+def test_exif_turns_the_picture() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    seen = grey(encoded(Image.fromarray(RAMP), exif=exif))
+    np.testing.assert_array_equal(seen, np.rot90(RAMP, -1))
+
+
+def test_ink_of_the_papers_luminance_is_seen_in_its_colour() -> None:
+    pixels = np.full((40, 40, 3), (0, 128, 0), np.uint8)
+    pixels[10:30, 15:25] = (250, 0, 0)
+    seen = grey(pixels)
+    assert abs(int(seen[20, 20]) - int(seen[0, 0])) > 200
+    yellow = np.full((40, 40, 3), 255, np.uint8)
+    yellow[10:30, 15:25] = (255, 240, 0)
+    assert abs(int(grey(yellow)[20, 20]) - 255) > 200
+
+
+def test_large_pictures_are_averaged_and_remember_their_scale() -> None:
+    large = np.kron(RAMP, np.ones((50, 50), np.uint8))  # 2000 x 3000
+    picture = read_picture(large)
+    assert max(picture.grey.shape) <= LONGEST_SIDE
+    assert picture.scale == -(-3000 // LONGEST_SIDE)
+    assert picture.grey.mean() == pytest.approx(large.mean(), abs=0.5)
+    photo = read_picture(encoded(Image.fromarray(large), "JPEG"))
+    assert max(photo.grey.shape) * photo.scale == pytest.approx(3000, abs=photo.scale)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, np.float32, np.float64])
+def test_arrays_of_many_kinds_are_the_same_picture(dtype: type) -> None:
+    flat: Any = RAMP.astype(dtype)
+    for shape in (flat, flat[:, :, None], np.repeat(flat[:, :, None], 3, 2)):
+        np.testing.assert_array_equal(grey(shape), RAMP)
+
+
+@pytest.mark.parametrize("top", [1, 1.02])
+def test_floats_up_to_one_span_the_whole_range_and_what_interpolation_adds_is_cut_off(top: float) -> None:
+    np.testing.assert_array_equal(grey(np.array([[0, 0.2], [0.6, top]])), [[0, 51], [153, 255]])
+
+
+@pytest.mark.parametrize("most", [1, 255, 65535, 0])
+@pytest.mark.parametrize(
+    ("form", "dtype"),
+    [("TIFF", dtype) for dtype in ("float32", "uint16", ">u2", "int32")] + [("PPM", "float32"), ("PNG", "uint16")],
+)
+def test_files_of_floats_and_of_16_bits_are_read_in_every_range(form: str, dtype: str, most: int) -> None:
+    image = np.linspace(0, 255, 2400).reshape(40, 60).round() * (most / 255) if most else RAMP > 100
+    seen = grey(encoded(Image.fromarray(image.astype(dtype)), form))
+    np.testing.assert_array_equal(seen, (image.astype(dtype) * (255 / (most or 1))).round())
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (b"", "damaged or not a picture"),
+        (b"GIF89a", "damaged or not a picture"),
+        (b"%PDF-1.7 not for us", "damaged or not a picture"),
+        (np.zeros((3, 4, 5)), "3 x 4 x 5"),
+        (np.zeros(7), "array of 7"),
+        (np.zeros((0, 5)), "array of 0 x 5"),
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.full((4, 4), np.inf, np.float32), "NaN or infinity"),
+        (np.full((4, 4), np.nan, np.float16), "NaN"),
+        (np.full((4, 4), -1.0), "go from -1"),
+        (np.linspace(-1, 1, 16).reshape(4, 4), "go from -1 to 1; give 0..1, 0..255 or 0..65535"),
+        (np.full((4, 4), -1, np.int8), "go from -1"),
+        (np.full((4, 4), 7, "m8[s]"), "array of timedelta64"),
+        (np.full((4, 4), 1e9), "go from 1e"),
+        (np.full((4, 4), 1j), "complex128"),
+        (np.full((4, 4), "a"), "not a picture"),
+        (np.full((4, 4), None), "object"),
+        (Path("nowhere.png"), "nowhere.png: no such file"),
+        (7, "a int is not a picture"),
+    ],
+)
+def test_what_is_no_picture_gets_one_line(source: object, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_picture(source, "that")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_truncated_files_are_named(tmp_path: Path) -> None:
+    for form in ("PNG", "JPEG", "BMP", "TIFF"):
+        file = tmp_path / f"half.{form.lower()}"
+        content = encoded(Image.fromarray(np.kron(RAMP, np.ones((5, 5), np.uint8))).convert("RGB"), form)
+        file.write_bytes(content[: len(content) // 2])
+        with pytest.raises(InputError, match=f"half.{form.lower()}: damaged"):
+            read_picture(file)
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    for width, height in ((100_000, 100_000), (9_000, 9_000), (2**31 - 1, 1)):
+        header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        (tmp_path / "bomb.png").write_bytes(bomb)
+        with pytest.raises(InputError, match="64,000,000"):
+            read_picture(tmp_path / "bomb.png")
+
+
+def test_memory_is_bounded_by_the_largest_picture_allowed(tmp_path: Path) -> None:
+    Image.new("RGB", (8000, 7900), "white").save(tmp_path / "large.png", compress_level=1)
+    code = (
+        "import resource, sys; from mnist_cnn.pictures.image_io import read_picture\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "read_picture(sys.argv[1]); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "large.png")]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    assert int(result.stdout) < 1024 * 800 * (1 if sys.platform == "linux" else 1024)  # KiB; 190 MB of pixels
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_mutated_files_give_a_picture_or_the_clear_error(form: str, pytestconfig: pytest.Config) -> None:
+    image = Image.fromarray(RAMP).convert("RGB" if form in ("JPEG", "WEBP") else "L")
+    original = encoded(image, form)
+    dice = random.Random(form)
+    for _ in range(pytestconfig.getoption("mutations") // len(FORMATS)):
+        content = bytearray(original)
+        for _ in range(dice.choice((1, 1, 2, 8, 30))):
+            content[dice.randrange(len(content))] = dice.randrange(256)
+        if dice.random() < 0.2:
+            del content[dice.randrange(len(content)) :]
+        try:
+            assert read_picture(bytes(content)).grey.ndim == 2
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [b"", b"\xff\xff\xff", b"\xff\xfe\x00\x04\xff\xd9", b"\xff\xe1\x00\x06\xff\xd9\xff\xda"],
+    ids=["plain", "filled", "an end in a comment", "an end in metadata"],
+)
+def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_refused(between: bytes) -> None:
+    assert read_picture(scans(60, 20, between)).grey.shape == (60, 60)
+    for repeats in (100, 10_000):
+        with pytest.raises(InputError, match="that: a JPEG of more than 100 scans"):
+            read_picture(scans(60, repeats, between), "that")
+
+
+def test_what_looks_like_a_scan_in_metadata_or_behind_a_jpeg_does_not_count() -> None:
+    metadata = b"\xff\xe1" + (2 + 2 * 30_000).to_bytes(2, "big") + b"\xff\xda" * 30_000
+    for content in (scans(60, 3, metadata), scans(60, 3, after=b"\xff\xda" * 1000)):
+        assert read_picture(content).grey.shape == (60, 60)
+    frames = [Image.fromarray(RAMP).convert("RGB")] * 3
+    assert grey(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).shape == RAMP.shape
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 60_000), (1, 1), (2, 500)])
+def test_pictures_of_any_proportions_are_read(shape: tuple[int, int], form: str) -> None:
+    content = encoded(Image.fromarray(np.full(shape, 200, np.uint8)), form)
+    assert isinstance(prepare_all([(content, "long")], several=True)[0], Prepared)

@@ -1,0 +1,74 @@
+"""Several digits in one picture are found, put in order, joined and parted."""
+
+import numpy as np
+import pytest
+
+from drawing import on_page, shape
+from mnist_cnn.data_loader import Dataset
+from mnist_cnn.pictures.binarize import Mask
+from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.pictures.segment import Piece, cuts, find_digits, spans
+
+
+@pytest.fixture(scope="module")
+def inks(mnist: Dataset) -> list[Pixels]:
+    """A clean digit of each class, 100 pixels high."""
+    first = [int((mnist.train.labels == digit).nonzero()[3]) for digit in range(10)]
+    return [shape(mnist.train.images[index, 0].numpy(), 100) for index in first]
+
+
+def boxes(mask: Mask) -> list[list[tuple[int, int, int, int]]]:
+    return [[piece.box for piece in line] for line in find_digits(mask)]
+
+
+def test_nothing_is_found_on_an_empty_page() -> None:
+    assert find_digits(np.zeros((50, 50), dtype=np.bool_)) == []
+
+
+def test_lines_are_read_from_the_top_and_from_the_left(inks: list[Pixels]) -> None:
+    places = [(20, 30), (26, 200), (15, 400), (180, 60), (185, 260), (360, 500)]
+    page = on_page([(inks[i], top, left) for i, (top, left) in enumerate(places)], 520, 700)
+    expected = [(left, top, inks[i].shape[1], inks[i].shape[0]) for i, (top, left) in enumerate(places)]
+    assert boxes(page > 127) == [expected[:3], expected[3:5], expected[5:]]
+
+
+def test_a_sloping_line_stays_one_line(inks: list[Pixels]) -> None:
+    page = on_page([(inks[i], 20 + 12 * i, 20 + 130 * i) for i in range(8)], 300, 1100)
+    assert [len(line) for line in boxes(page > 127)] == [8]
+
+
+def test_strokes_of_one_digit_are_joined() -> None:
+    page = np.zeros((200, 300), np.uint8)
+    page[50:150, 40:52] = 255  # a one
+    page[40:52, 140:200] = page[62:150, 140:152] = 255  # the bar of a five, and its stem beneath it
+    found = boxes(page > 127)
+    assert found == [[(40, 50, 12, 100), (140, 40, 60, 110)]]
+
+
+def test_digits_below_each_other_are_not_joined(inks: list[Pixels]) -> None:
+    page = on_page([(inks[5], 10, 50), (inks[7], 130, 50)], 260, 200)
+    assert [len(line) for line in boxes(page > 127)] == [1, 1]
+
+
+def test_touching_digits_can_be_parted_where_they_touch(inks: list[Pixels]) -> None:
+    left, right = inks[0], inks[2]
+    page = on_page([(left, 20, 20), (right, 20, 30 + left.shape[1])], 160, 300)
+    page[66:72, 5 + left.shape[1] : 25 + left.shape[1] + right.shape[1]] = 255  # a bridge
+    (line,) = find_digits(page > 127)
+    (piece,) = line
+    places = cuts(piece.mask)
+    assert min(abs(place - left.shape[1] - 5) for place in places) < 12
+    parts = spans(piece)
+    edges = len(places) + 1
+    assert {(first, last) for _, (first, last) in parts} >= {(0, edges), *((i, i + 1) for i in range(edges))}
+    whole = np.zeros_like(piece.mask)
+    for part, (first, last) in parts:
+        if last == first + 1:
+            x, y = part.box[0] - piece.box[0], part.box[1] - piece.box[1]
+            whole[y : y + part.box[3], x : x + part.box[2]] |= part.mask
+    np.testing.assert_array_equal(whole, piece.mask)
+
+
+def test_a_narrow_digit_is_not_cut(inks: list[Pixels]) -> None:
+    mask = inks[1] > 127
+    assert [span for _, span in spans(Piece((0, 0, mask.shape[1], mask.shape[0]), mask))] == [(0, 1)]

@@ -1,0 +1,293 @@
+"""The service answers as predict does, refuses what it must, and survives what clients do on purpose."""
+
+import contextlib
+import itertools
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+
+from conftest import ROOT, Program, assert_one_line_error, environment
+from mnist_cnn.classifier import Classifier
+from mnist_cnn.data_loader import Dataset
+from test_classifier import as_png
+
+PHOTO, DIGITS = ROOT / "images" / "own_digit.jpg", ROOT / "images" / "own_digits.jpg"
+MOST = 200_000
+
+
+@contextlib.contextmanager
+def serving(
+    *flags: str, program: Sequence[str | Path] = (sys.executable, "-m", "mnist_cnn.serving.app")
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Run the program on a free port until the model is loaded; yield its address and the process."""
+    command = [*program, "--port", "0", *flags]
+    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as own:
+        assert own.stdout
+        url = own.stdout.readline().split(" ")[0]
+        try:
+            for _ in range(100):
+                with contextlib.suppress(requests.ConnectionError):
+                    if requests.get(f"{url}/readyz", timeout=5).ok:
+                        break
+                time.sleep(0.1)
+            yield url, own
+        finally:
+            own.terminate()
+            own.wait(30)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving("--max-body", str(MOST)) as (address, process):
+        yield address
+        process.terminate()
+        assert process.wait(30) == 0
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+
+
+def post(url: str, body: bytes, kind: str, query: str = "") -> requests.Response:
+    return requests.post(f"{url}/api/predict{query}", data=body, headers={"content-type": kind}, timeout=30)
+
+
+def problem(response: requests.Response) -> tuple[int, str]:
+    assert set(response.json()) == {"code", "message"}
+    assert "\n" not in response.json()["message"]
+    return response.status_code, response.json()["code"]
+
+
+def test_answers_are_those_of_predict_in_every_way_to_ask(url: str, digits: Dataset) -> None:
+    images = digits.test.images[:20, 0].numpy()
+    for image, expected in zip(images, Classifier.load().predict(list(images)), strict=True):
+        drawing = json.dumps({"pixels": image.tolist()}).encode()
+        raw, form = post(url, as_png(image), "image/png"), {"file": ("a.png", as_png(image))}
+        sent = requests.post(f"{url}/api/predict", files=form, timeout=30)
+        for answer in (post(url, drawing, "application/json"), raw, sent):
+            assert answer.status_code == 200
+            assert answer.json()["digit"] == expected.digit
+            assert answer.json()["confident"] == expected.confident
+            np.testing.assert_allclose(answer.json()["probabilities"], expected.probabilities, atol=1e-5)
+        assert sent.json()["file"] == "a.png"
+
+
+def test_a_photo_of_several_digits_and_several_files(url: str) -> None:
+    body = DIGITS.read_bytes()
+    answer = post(url, body, "application/octet-stream", "?several=true&images=true").json()
+    assert answer["digit"] == "17324"
+    assert len(answer["boxes"]) == len(answer["probabilities"]) == 5
+    assert np.array(answer["images"]).shape == (5, 28, 28)
+    files = [("file", ("one.jpg", PHOTO.read_bytes())), ("file", ("two.jpg", body))]
+    both = requests.post(f"{url}/api/predict?several=true", files=files, timeout=30).json()
+    assert [(result["file"], result["digit"]) for result in both["results"]] == [("one.jpg", "4"), ("two.jpg", "17324")]
+    assert both["model"]["version"]
+    assert both["milliseconds"] > 0
+
+
+def test_a_blank_picture_has_no_digit(url: str) -> None:
+    answer = post(url, as_png(np.full((90, 90), 200, np.uint8)), "image/png").json()
+    assert (answer["digit"], answer["confident"], answer["boxes"]) == (None, False, [])
+
+
+BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
+    len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    for kind, data in (
+        (b"IHDR", (100_000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])),
+        (b"IDAT", zlib.compress(bytes(1000))),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        (b"{", "application/json", (400, "invalid_json")),
+        (b"\xff\xfe", "application/json", (400, "invalid_json")),
+        (b"[]", "application/json", (422, "wrong_value")),
+        (b'{"pixels": []}', "application/json", (422, "wrong_shape")),
+        (json.dumps({"pixels": [[0] * 28] * 27}).encode(), "application/json", (422, "wrong_shape")),
+        (json.dumps({"pixels": [[0] * 28] * 27 + [[0] * 27]}).encode(), "application/json", (422, "wrong_shape")),
+        (json.dumps({"pixels": [[256] * 28] * 28}).encode(), "application/json", (422, "wrong_value")),
+        (json.dumps({"pixels": [[0.5] * 28] * 28}).encode(), "application/json", (422, "wrong_value")),
+        (json.dumps({"pixels": [["0"] * 28] * 28}).encode(), "application/json", (422, "wrong_value")),
+        (json.dumps({"pixels": [[0] * 28] * 28, "more": 1}).encode(), "application/json", (422, "wrong_value")),
+        (b"[" * 100_000, "application/json", (400, "invalid_json")),
+        (b"", "image/png", (422, "not_a_picture")),
+        (b"GIF89a", "image/gif", (422, "not_a_picture")),
+        (PHOTO.read_bytes()[:3000], "image/jpeg", (422, "not_a_picture")),
+        (BOMB, "image/png", (413, "too_many_pixels")),
+        (bytes(MOST + 1), "image/png", (413, "too_large")),
+        (b"x", "text/plain", (415, "unsupported_type")),
+        (b"x", "", (415, "unsupported_type")),
+        (b"x", "multipart/form-data", (400, "invalid_form")),
+        (b"x", "multipart/form-data; boundary=b", (400, "invalid_form")),
+        (b"--b\r\n\r\n", "multipart/form-data; boundary=b", (400, "invalid_form")),
+        (b"--b--\r\n", "multipart/form-data; boundary=b", (422, "no_file")),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_what_cannot_be_answered_is_refused(url: str, body: bytes, kind: str, expected: tuple[int, str]) -> None:
+    assert problem(post(url, body, kind)) == expected
+
+
+def test_other_refusals(url: str) -> None:
+    assert problem(requests.get(f"{url}/api/predict", timeout=9)) == (405, "wrong_method")
+    assert problem(requests.get(f"{url}/none", timeout=9)) == (404, "not_found")
+    assert problem(post(url, b"x", "image/png", "?several=maybe")) == (422, "wrong_value")
+
+
+def test_no_file_of_the_disk_can_be_reached(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    up = ("/web/../serve.py", "/web/%2e%2e/serve.py", "/web/..%2fserve.py", "/web//etc/passwd", "/docs/ui/../core.py")
+    for path in up:
+        with socket.create_connection((host, int(port)), timeout=9) as raw:
+            raw.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            assert b"".join(iter(lambda: raw.recv(65536), b"")).startswith(b"HTTP/1.1 404"), path
+
+
+def test_headers_keep_browsers_safe_and_no_other_origin_may_ask(url: str) -> None:
+    for path in ("/", "/web/app.js", "/api/model", "/docs"):
+        headers = requests.get(url + path, headers={"origin": "https://evil.example"}, timeout=9).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "script-src 'self';" in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
+    with serving("--allow-origin", "https://school.example") as (other, _):
+        for origin, allowed in (("https://school.example", "https://school.example"), ("https://evil.example", None)):
+            found = requests.get(f"{other}/api/model", headers={"origin": origin}, timeout=9).headers
+            assert found.get("access-control-allow-origin") == allowed
+
+
+def test_metrics_count(url: str) -> None:
+    def counted(line: str) -> float:
+        text = requests.get(f"{url}/metrics", timeout=9).text
+        found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0
+
+    lines = (
+        'mnist_requests_total{path="/api/predict",status="200"}',
+        'mnist_digits_total{digit="4"}',
+        'mnist_rejected_total{code="not_a_picture"}',
+        'mnist_request_seconds_count{path="/api/predict"}',
+    )
+    before = [counted(line) for line in lines]
+    post(url, PHOTO.read_bytes(), "image/jpeg")
+    post(url, b"", "image/jpeg")
+    assert [counted(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
+
+
+def test_the_card_names_the_model(url: str) -> None:
+    card = requests.get(f"{url}/api/model", timeout=9).json()
+    assert (card["dataset"], card["classes"]) == ("mnist", list("0123456789"))
+    assert card["accuracy"] > 0.99
+    assert requests.get(f"{url}/healthz", timeout=9).json() == {"status": "live"}
+
+
+def raw_request(url: str, head: str, *parts: bytes, pause: float = 0) -> bytes:
+    """Send a request by hand; return what comes back until the connection ends."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:
+        raw.sendall(f"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n{head}\r\n\r\n".encode())
+        received = b""
+        with contextlib.suppress(OSError):
+            for part in parts:
+                raw.sendall(part)
+                time.sleep(pause)
+        with contextlib.suppress(OSError):  # what was answered can be read even where sending was cut off
+            while part := raw.recv(65536):
+                received += part
+        return received
+
+
+def test_a_stalled_upload_ends_and_blocks_nobody(url: str) -> None:
+    stalled: list[bytes] = []
+    head = "Content-Length: 1000\r\nConnection: close"
+    threads = [threading.Thread(target=lambda: stalled.append(raw_request(url, head, b"x"))) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    start = time.monotonic()
+    assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+    assert time.monotonic() - start < 8
+    for thread in threads:
+        thread.join(30)
+    assert all(answer.startswith(b"HTTP/1.1 408") and b"too_slow" in answer for answer in stalled)
+    assert len(stalled) == 20
+
+
+def test_bodies_without_a_length_are_counted_and_garbage_is_refused(url: str) -> None:
+    chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
+    assert b"too_large" in raw_request(url, "Transfer-Encoding: chunked\r\nConnection: close", *[chunk] * 9)
+    for head, body in (
+        ("Transfer-Encoding: chunked", b"zz\r\nhello"),
+        ("Content-Length: -5", b"x"),
+        ("Content-Length: 5\r\nContent-Length: 6", b"x"),
+    ):
+        assert raw_request(url, head, body)[:12] in (b"HTTP/1.1 400", b""), head
+    answers = raw_request(url, "Content-Length: 2\r\nConnection: close", b"xy and more than was promised")
+    assert answers.startswith((b"HTTP/1.1 422", b"HTTP/1.1 400"))
+
+
+def test_connections_opened_and_dropped_leave_it_answering(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    for number in range(10_000):
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=5) as raw:
+            if number % 3:
+                raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nabc"[: number % 70])
+    assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+
+
+def test_those_who_connect_and_never_ask_are_hung_up_on(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(300)]
+        for raw in silent[::2]:
+            raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nX-Sl")
+        asked = silent[-1]
+        asked.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert asked.recv(65536).startswith(b"HTTP/1.1 200")
+        assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+        assert all(raw.recv(65536) == b"" for raw in silent[:-1])
+
+
+def test_what_was_accepted_is_answered_before_the_end() -> None:
+    with serving() as (address, process):
+        codes: list[int] = []
+
+        def ask() -> None:
+            codes.append(post(address, DIGITS.read_bytes(), "image/jpeg", "?several=true").status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.15)
+        process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join(30)
+        assert codes == [200] * 8
+        assert process.wait(30) == 0
+
+
+def test_a_taken_port_and_a_missing_model_are_one_line(program: Program, url: str) -> None:
+    port = url.rsplit(":", 1)[1]
+    assert_one_line_error(program("app.py", "--port", port), f"cannot listen on 127.0.0.1:{port}", "--port")
+    assert_one_line_error(program("app.py", "--port", "70000"), "--port is 70000")
+    assert_one_line_error(program("app.py", "--host", "no.such.host.invalid"), "cannot listen on no.such.host")
+    assert_one_line_error(program("app.py", "--checkpoint", "none.onnx"), "no model at none.onnx")
+
+
+def test_schemathesis_finds_no_fault(url: str, tmp_path: Path) -> None:
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = (Path(sys.executable).with_name("st"), "run", f"{url}/openapi.json", "--max-examples", "25")
+    result = subprocess.run([*command, "--checks", checks], cwd=tmp_path, capture_output=True, text=True, timeout=250)
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
