@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments.study import Row, read_rows, run_seed, write_rows
 from mnist_cnn.plots import BLUE, ORANGE, saved
 from mnist_cnn.training.config import PRESETS
@@ -101,7 +101,7 @@ def command(
     path = output / "accuracy_vs_parameters.jsonl"
     rows = read_rows(path)
     done = [(row["network"], row["recipe"], row["dataset"]) for row in rows]
-    data = load(dataset, data_dir)
+    data = load_dataset(dataset, data_dir)
     for seed, name in tqdm([(seed, name) for seed in range(seeds) for name in only], desc="trainings"):
         config = dataclasses.replace(PRESETS["default"].train, seed=seed, epochs=epochs)
         if (name, config.recipe(), data.name) not in done:

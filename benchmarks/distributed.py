@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.distributed import joined, rank, size
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.train import Progress, train_steps
 from mnist_cnn.training.config import PRESETS
@@ -35,7 +35,7 @@ GPU_STEP = (0.5e-3, 2e-3)  # seconds of compute for 256 images, assumed: kernels
 def work(images: int) -> None:
     """Train an epoch on some images as one of the processes, and time it; rank 0 prints the result."""
     config = PRESETS["default"].train
-    train = load("mnist").train[torch.arange(images)]
+    train = load_dataset("mnist").train[torch.arange(images)]
     with joined(60):
         learner = build_learner(CNN(PRESETS["default"].model), config, images)
         list(train_steps(learner, train[torch.arange(1024)], config, Progress(epoch=1)))

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.export import export
 from mnist_cnn.models.checkpoint import SHIPPED
@@ -61,14 +61,14 @@ def in_eight_bits(folder: Path, data_dir: Path | None) -> Look:
         InputError: it is not worth it here.
     """
     export(SHIPPED, folder / "int8.onnx", quantize=True, data_dir=data_dir)
-    return load_onnx(folder / "int8.onnx").look
+    return load_onnx(folder / "int8.onnx").infer
 
 
 RUNTIMES: dict[str, Callable[[Path, Path | None], Look]] = {
-    "ONNX Runtime, float32": lambda *_: load_onnx(PACKAGED).look,
+    "ONNX Runtime, float32": lambda *_: load_onnx(PACKAGED).infer,
     "ONNX Runtime, int8": in_eight_bits,
     "OpenVINO": lambda *_: by_openvino(PACKAGED),
-    "PyTorch, eager": lambda *_: load_torch(SHIPPED).look,
+    "PyTorch, eager": lambda *_: load_torch(SHIPPED).infer,
     "PyTorch, torch.compile": lambda *_: compiled(load_torch(SHIPPED)),
 }
 """The shipped network in every way; the first is how it ships."""
@@ -200,7 +200,7 @@ def command(
         data_dir: Folder with MNIST, looked in before $MNIST_CNN_DATA and ./data.
         output: Gets inference.json and .md.
     """
-    test = load("mnist", data_dir).test.images[:images, 0].numpy()
+    test = load_dataset("mnist", data_dir).test.images[:images, 0].numpy()
     classifier = Classifier.load()
     with TemporaryDirectory() as folder, tqdm(total=6, desc="measurements") as bar:
         runtimes = {name: RUNTIMES[name](Path(folder), data_dir) for name in only}

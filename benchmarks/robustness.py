@@ -1,4 +1,4 @@
-"""What the shipped model reads when MNIST arrives spoilt, and what it turns away that is no digit."""
+"""What the shipped model reads when MNIST arrives corrupted, and what it turns away that is no digit."""
 
 import datetime
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.metrics import wilson_interval
 from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.pictures.image_io import Pixels
 
 Image = npt.NDArray[np.float32]
 """One digit, [28, 28], 0 paper and 1 ink."""
-Dice = np.random.Generator
+CounterRNG = np.random.Generator
 Y, X = np.mgrid[0:28, 0:28].astype(np.float32) / 27
 
 
@@ -35,47 +35,47 @@ def blurred(image: Image, sigma: float) -> Image:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.float32)
 
 
-def dead_pixels(image: Image, dice: Dice) -> Image:
+def dead_pixels(image: Image, rng: CounterRNG) -> Image:
     """Set a pixel in fourteen to black or white."""
-    chance = dice.random((28, 28))
+    chance = rng.random((28, 28))
     return np.where(chance < 0.035, 0, np.where(chance > 0.965, 1, image)).astype(np.float32)
 
 
-def crossed(image: Image, dice: Dice) -> Image:
+def crossed(image: Image, rng: CounterRNG) -> Image:
     """Draw a line across, from one side to the other."""
-    lined, ends = image.copy(), dice.integers(4, 24, 2).tolist()
-    upright = dice.random() < 0.5
+    lined, ends = image.copy(), rng.integers(4, 24, 2).tolist()
+    upright = rng.random() < 0.5
     start, end = ((ends[0], 0), (ends[1], 27)) if upright else ((0, ends[0]), (27, ends[1]))
-    return np.asarray(cv2.line(lined, start, end, float(dice.uniform(0.5, 1)), 1), dtype=np.float32)
+    return np.asarray(cv2.line(lined, start, end, float(rng.uniform(0.5, 1)), 1), dtype=np.float32)
 
 
-def slope(image: Image, dice: Dice) -> Image:
+def slope(image: Image, rng: CounterRNG) -> Image:
     """Let the paper's brightness fall off in some direction, by up to six tenths."""
-    angle = dice.uniform(0, 2 * np.pi)
+    angle = rng.uniform(0, 2 * np.pi)
     ramp = np.cos(angle) * X + np.sin(angle) * Y
-    ramp = dice.uniform(0.3, 0.6) * (ramp - ramp.min()) / np.ptp(ramp)
+    ramp = rng.uniform(0.3, 0.6) * (ramp - ramp.min()) / np.ptp(ramp)
     return np.asarray(ramp + image * (1 - ramp), dtype=np.float32)
 
 
-def spot(image: Image, dice: Dice) -> Image:
+def spot(image: Image, rng: CounterRNG) -> Image:
     """Shine a lamp on a part of the paper."""
-    x, y = dice.uniform(0.2, 0.8, 2)
+    x, y = rng.uniform(0.2, 0.8, 2)
     light = 0.6 * np.exp(-((X - x) ** 2 + (Y - y) ** 2) / 0.15)
     return np.asarray(light + image * (1 - light), dtype=np.float32)
 
 
-def covered(image: Image, dice: Dice) -> Image:
+def covered(image: Image, rng: CounterRNG) -> Image:
     """Hide a square of 5x5 pixels."""
-    y, x = dice.integers(6, 17, 2)
+    y, x = rng.integers(6, 17, 2)
     hidden = np.array(image)
     hidden[y : y + 5, x : x + 5] = 0
     return hidden
 
 
-SPOILT: dict[str, Callable[[Image, Dice], Image]] = {
+SPOILT: dict[str, Callable[[Image, CounterRNG], Image]] = {
     "clean": lambda image, _: image,
-    "sensor noise, sigma 0.2": lambda image, dice: image + dice.normal(0, 0.2, (28, 28)).astype(np.float32),
-    "sensor noise, sigma 0.35": lambda image, dice: image + dice.normal(0, 0.35, (28, 28)).astype(np.float32),
+    "sensor noise, sigma 0.2": lambda image, rng: image + rng.normal(0, 0.2, (28, 28)).astype(np.float32),
+    "sensor noise, sigma 0.35": lambda image, rng: image + rng.normal(0, 0.35, (28, 28)).astype(np.float32),
     "dead pixels, 7 %": dead_pixels,
     "blur, sigma 1": lambda image, _: blurred(image, 1),
     "blur, sigma 2": lambda image, _: blurred(image, 2),
@@ -86,50 +86,48 @@ SPOILT: dict[str, Callable[[Image, Dice], Image]] = {
     "a lamp's spot": spot,
     "a line across": crossed,
     "a square covered": covered,
-    "shifted up to 4 pixels": lambda image, dice: moved(
-        image, x=float(dice.integers(-4, 5)), y=float(dice.integers(-4, 5))
+    "shifted up to 4 pixels": lambda image, rng: moved(
+        image, x=float(rng.integers(-4, 5)), y=float(rng.integers(-4, 5))
     ),
-    "rotated 10 to 20 degrees": lambda image, dice: moved(image, dice.choice((-1, 1)) * dice.uniform(10, 20)),
-    "scaled 0.7 to 1.25": lambda image, dice: moved(image, scale=dice.uniform(0.7, 1.25)),
+    "rotated 10 to 20 degrees": lambda image, rng: moved(image, rng.choice((-1, 1)) * rng.uniform(10, 20)),
+    "scaled 0.7 to 1.25": lambda image, rng: moved(image, scale=rng.uniform(0.7, 1.25)),
 }
 
 
-def scribbles(dice: Dice, count: int) -> Pixels:
+def scribbles(rng: CounterRNG, count: int) -> Pixels:
     """Draw random strokes of three to eight points, half of them round."""
     images = np.zeros((count, 28, 28), np.uint8)
     for image in images:
-        points = dice.uniform(3, 25, (dice.integers(3, 9), 2))
+        points = rng.uniform(3, 25, (rng.integers(3, 9), 2))
         curve = np.stack(
             [np.interp(np.linspace(0, len(points) - 1, 60), range(len(points)), axis) for axis in points.T], 1
         )
-        if dice.random() < 0.5:
+        if rng.random() < 0.5:
             curve = cv2.GaussianBlur(curve, (1, 9), 2)
-        cv2.polylines(image, [(16 * curve).astype(np.int32)], False, 255, int(dice.integers(1, 4)), cv2.LINE_AA, 4)
+        cv2.polylines(image, [(16 * curve).astype(np.int32)], False, 255, int(rng.integers(1, 4)), cv2.LINE_AA, 4)
     return images
 
 
 def no_digits(data_dir: Path | None, count: int) -> dict[str, Pixels]:
     """Gather images that show no digit."""
-    dice = np.random.default_rng(0)
-    paper = dice.uniform(0, 255, (count, 1, 1)) + dice.uniform(0, 12, (count, 1, 1)) * dice.normal(
-        0, 1, (count, 28, 28)
-    )
+    rng = np.random.default_rng(0)
+    paper = rng.uniform(0, 255, (count, 1, 1)) + rng.uniform(0, 12, (count, 1, 1)) * rng.normal(0, 1, (count, 28, 28))
     return {
-        "Fashion-MNIST": load("fashion-mnist", data_dir).test.images[:count, 0].numpy(),
-        "noise": dice.integers(0, 256, (count, 28, 28)).astype(np.uint8),
+        "Fashion-MNIST": load_dataset("fashion-mnist", data_dir).test.images[:count, 0].numpy(),
+        "noise": rng.integers(0, 256, (count, 28, 28)).astype(np.uint8),
         "blank paper": paper.clip(0, 255).astype(np.uint8),
-        "random strokes": scribbles(dice, count),
+        "random strokes": scribbles(rng, count),
     }
 
 
 def table(result: dict[str, dict[str, dict[str, float]]], count: int, checkpoint: str) -> str:
     """Lay out both parts."""
-    lines = ["| MNIST's test images, spoilt | read right % | trusted % |", "|---|---|---|"]
-    for name, row in result["spoilt"].items():
+    lines = ["| MNIST's test images, corrupted | read right % | trusted % |", "|---|---|---|"]
+    for name, row in result["corrupted"].items():
         low, high = wilson_interval(round(row["accuracy"] * count), count)
         lines.append(f"| {name} | {row['accuracy']:.1%} ({low:.1%} to {high:.1%}) | {row['trusted']:.1%} |")
-    mean = np.mean([row["accuracy"] for name, row in result["spoilt"].items() if name != "clean"])
-    lines += [f"| **mean of the {len(result['spoilt']) - 1} kinds** | **{mean:.1%}** | |", ""]
+    mean = np.mean([row["accuracy"] for name, row in result["corrupted"].items() if name != "clean"])
+    lines += [f"| **mean of the {len(result['corrupted']) - 1} kinds** | **{mean:.1%}** | |", ""]
     lines += ["| no digits | turned away % |", "|---|---|"]
     lines += [f"| {name} | {row['turned_away']:.1%} |" for name, row in result["no digits"].items()]
     lines += ["", f"{checkpoint}, {count:,} images of each, 95 % Wilson intervals; turned away: not trusted."]
@@ -144,17 +142,17 @@ def command(images: int = 2000, data_dir: Path | None = None, output: Path = Pat
         data_dir: Folder with MNIST and Fashion-MNIST, looked in before $MNIST_CNN_DATA and ./data.
         output: Gets robustness.json and .md.
     """
-    classifier, test = Classifier.load(), load("mnist", data_dir).test
+    classifier, test = Classifier.load(), load_dataset("mnist", data_dir).test
     clean = test.images[:images, 0].numpy().astype(np.float32) / 255
     labels = test.labels[:images].tolist()
-    result: dict[str, dict[str, dict[str, float]]] = {"spoilt": {}, "no digits": {}}
-    for name, spoil in tqdm(SPOILT.items(), desc="kinds"):
-        dice = np.random.default_rng(0)
-        pictures = [(255 * spoil(image, dice)).clip(0, 255).astype(np.uint8) for image in clean]
+    result: dict[str, dict[str, dict[str, float]]] = {"corrupted": {}, "no digits": {}}
+    for name, corrupt in tqdm(SPOILT.items(), desc="kinds"):
+        rng = np.random.default_rng(0)
+        pictures = [(255 * corrupt(image, rng)).clip(0, 255).astype(np.uint8) for image in clean]
         answers = classifier.predict(pictures)
         right = [answer.digit == label for answer, label in zip(answers, labels, strict=True)]
         trusted = [answer.confident for answer in answers]
-        result["spoilt"][name] = {"accuracy": float(np.mean(right)), "trusted": float(np.mean(trusted))}
+        result["corrupted"][name] = {"accuracy": float(np.mean(right)), "trusted": float(np.mean(trusted))}
     for name, strange in no_digits(data_dir, images).items():
         away = [not answer.confident for answer in classifier.predict(list(strange))]
         result["no digits"][name] = {"turned_away": float(np.mean(away))}

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.device import pick_dtype
-from mnist_cnn.data_loader import Split, load
+from mnist_cnn.data_loader import Split, load_dataset
 from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.plots import BLUE, saved
 from mnist_cnn.train import Progress, train_steps
@@ -137,7 +137,7 @@ def command(
         data_dir: Folder with MNIST, looked in before $MNIST_CNN_DATA and ./data.
         output: Gets scaling.json, .md and .png.
     """
-    train = load("mnist", data_dir).train
+    train = load_dataset("mnist", data_dir).train
     plan = points(images)
     seconds: list[list[float]] = [[] for _ in plan]
     for _ in tqdm(range(rounds), desc="rounds"):

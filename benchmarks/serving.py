@@ -27,7 +27,7 @@ from tqdm import tqdm
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.training.config import PRESETS
@@ -88,8 +88,8 @@ def load_with(url: str, body: bytes, *flags: str) -> dict[str, float]:
 def mixed(url: str, images: Pixels, count: int) -> dict[str, int]:
     """Send images, a tenth of them nonsense, from many clients; hold every answer to that of predict."""
     expected = [answer.digit for answer in Classifier.load().predict(list(images))]
-    dice = random.Random(0)  # noqa: S311
-    plan = [dice.choice(MALFORMED) if dice.random() < 0.1 else dice.randrange(len(images)) for _ in range(count)]
+    rng = random.Random(0)  # noqa: S311
+    plan = [rng.choice(MALFORMED) if rng.random() < 0.1 else rng.randrange(len(images)) for _ in range(count)]
 
     def ask(what: bytes | int) -> str:
         whole = isinstance(what, int)
@@ -197,7 +197,7 @@ def command(
     """
     if not shutil.which("hey"):
         raise InputError("hey is not installed; `apt-get install hey`, or see github.com/rakyll/hey")
-    images = load("mnist", data_dir).test.images[:500, 0].numpy()
+    images = load_dataset("mnist", data_dir).test.images[:500, 0].numpy()
     body = json.dumps({"pixels": images[0].tolist()}).encode()
     count = str(requests_a_round)
     heavy = heavy_pictures()

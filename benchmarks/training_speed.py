@@ -16,7 +16,7 @@ from peers import PEERS, Result
 from tqdm import tqdm
 
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.data_loader import Dataset, Split, load
+from mnist_cnn.data_loader import Dataset, Split, load_dataset
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.experiments.study import Row, read_rows, surroundings, write_rows
 from mnist_cnn.plots import BLUE, ORANGE, saved
@@ -53,7 +53,7 @@ def compete(contestant: str, seed: int, dataset: Dataset) -> Result:
 
 def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) -> Row:
     """Warm up, train and score a contestant; to be called in a process of its own."""
-    everything = load("mnist", data_dir)
+    everything = load_dataset("mnist", data_dir)
     dataset = first(everything, images)
     compete(contestant, seed, first(everything, WARM_UP))
     before = resource.getrusage(resource.RUSAGE_SELF)

@@ -22,28 +22,28 @@ STROKES = {  # points of each stroke, in a box of 100 x 140
 }
 
 
-def paper(height: int, width: int, dice: np.random.Generator) -> npt.NDArray[np.float64]:
+def paper(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Make squared paper in the light of a lamp at its upper left, as shares of white [H, W]."""
     y, x = np.mgrid[0:height, 0:width]
     page = np.full((height, width), 0.93)
     page[(y % 46 < 2) | (x % 46 < 2)] = 0.8
     light = 1 - 0.45 * np.hypot(x / width - 0.2, y / height - 0.1)
-    return np.asarray(page * light + dice.normal(0, 0.012, page.shape))
+    return np.asarray(page * light + rng.normal(0, 0.012, page.shape))
 
 
 def photo(digits: list[int], seed: int) -> Image.Image:
     """Write digits on paper and photograph them."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     height, width = 420, 160 + 260 * len(digits)
     ink = np.zeros((height, width), np.uint8)
     for place, digit in enumerate(digits):
-        corner = np.array([110 + 260 * place, 70]) + dice.normal(0, 10, 2)
+        corner = np.array([110 + 260 * place, 70]) + rng.normal(0, 10, 2)
         for stroke in STROKES[digit]:
             smooth = cv2.GaussianBlur(np.repeat(np.array(stroke, np.float64), 12, axis=0)[:, None], (1, 0), 0, sigmaY=5)
-            points = (corner + 1.9 * smooth[:, 0] + dice.normal(0, 0.6, (len(smooth), 2))).astype(np.int32)
+            points = (corner + 1.9 * smooth[:, 0] + rng.normal(0, 0.6, (len(smooth), 2))).astype(np.int32)
             cv2.polylines(ink, [points], False, 255, 13, cv2.LINE_AA)
     cover = cv2.GaussianBlur(ink, (0, 0), 2)[:, :, None] / 255
-    grey = np.repeat(255 * paper(height, width, dice)[:, :, None], 3, axis=2)
+    grey = np.repeat(255 * paper(height, width, rng)[:, :, None], 3, axis=2)
     pixels = grey * (1 - cover) + np.array([38, 40, 92]) * cover
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 

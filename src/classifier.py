@@ -31,12 +31,12 @@ class Model(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
-    def least_probability(self) -> float: ...  # noqa: D102
+    def probability_threshold(self) -> float: ...  # noqa: D102
     @property
-    def most_distance(self) -> float: ...  # noqa: D102
+    def ood_threshold(self) -> float: ...  # noqa: D102
     @property
-    def about(self) -> dict[str, str]: ...  # noqa: D102
-    def look(self, images: Pixels) -> tuple[Floats, Floats]: ...  # noqa: D102
+    def metadata(self) -> dict[str, str]: ...  # noqa: D102
+    def infer(self, images: Pixels) -> tuple[Floats, Floats]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Prediction:
         return float(self.probabilities.max(initial=0))
 
 
-def surest(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
+def best_path(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
     """Choose the predictions whose spans join from first edge to last and whose product of sureties is largest."""
     best: dict[int, tuple[float, list[Prediction]]] = {0: (0.0, [])}
     for (first, last), prediction in sorted(found, key=lambda pair: pair[0]):
@@ -119,7 +119,7 @@ class Classifier:
         if file.suffix.lower() not in (".onnx", ".pth"):
             raise InputError(f"{path} ends in neither .onnx nor .pth, as models do; rename it or name another")
         reader = cls(load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file))
-        reader.look(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
+        reader.infer(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
         return reader
 
     def probabilities(self, images: Pixels) -> Floats:
@@ -134,7 +134,7 @@ class Classifier:
         Raises:
             InputError: another shape or dtype.
         """
-        return self.look(images)[0]
+        return self.infer(images)[0]
 
     def predict(self, pictures: Iterable[object]) -> list[Prediction]:
         """Read pictures of one digit each.
@@ -186,25 +186,25 @@ class Classifier:
                 yield one if isinstance(one, InputError) else [digit for _ in choices for digit in next(answers)]
 
     def answer(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
-        """Classify what has been prepared, and keep of each choice the digits that are surest together."""
+        """Classify what has been prepared, and keep of each choice the digits that are best_path together."""
         candidates = [candidate for choice in choices for candidate in choice]
         images = [image for candidate in candidates for image in candidate.images]
-        looked = self.look(np.stack(images) if images else np.zeros((0, SIDE, SIDE), np.uint8))
+        looked = self.infer(np.stack(images) if images else np.zeros((0, SIDE, SIDE), np.uint8))
         ends = np.cumsum([len(candidate.images) for candidate in candidates], dtype=np.int64)
         parts = zip(*(np.split(result, ends[:-1]) for result in looked), strict=True) if candidates else ()
         predictions = iter([self.predict_one(*pair) for pair in zip(candidates, parts, strict=True)])
-        return [surest([(candidate.span, next(predictions)) for candidate in choice]) for choice in choices]
+        return [best_path([(candidate.span, next(predictions)) for candidate in choice]) for choice in choices]
 
     def predict_one(self, candidate: Candidate, looked: tuple[Floats, Floats]) -> Prediction:
-        """Average the probabilities [views, classes] and the distances [views] of one digit's views."""
+        """Average the probabilities [views, classes] and the OOD scores [views] of one digit's views."""
         if not candidate.images:
             return Prediction(None, np.zeros(0), False, None, candidate.line, np.zeros((SIDE, SIDE), np.uint8))
-        mean, distance = looked[0].mean(axis=0), looked[1].mean()
-        trusted = bool(mean.max() >= self.model.least_probability and distance <= self.model.most_distance)
+        mean, ood_score = looked[0].mean(axis=0), looked[1].mean()
+        trusted = bool(mean.max() >= self.model.probability_threshold and ood_score <= self.model.ood_threshold)
         return Prediction(int(mean.argmax()), mean, trusted, candidate.box, candidate.line, candidate.images[0])
 
-    def look(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Return probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28].
+    def infer(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Return probabilities [N, classes] and OOD scores [N] of uint8 images [N, 28, 28].
 
         Raises:
             InputError: another shape or dtype, or a model whose answers are not finite.
@@ -214,10 +214,10 @@ class Classifier:
             raise InputError(f"images are {what}; give a uint8 array [N, 28, 28], or use predict for other pictures")
         if not len(images):
             return np.zeros((0, len(self.classes))), np.zeros(0)
-        looked = self.model.look(np.ascontiguousarray(images))
+        looked = self.model.infer(np.ascontiguousarray(images))
         if not all(np.isfinite(values).all() for values in looked):
             raise InputError(
-                f"the model {self.model.about['name']} gives probabilities or distances that are not finite; "
+                f"the model {self.model.metadata['name']} gives probabilities or OOD scores that are not finite; "
                 "train or export it again, or name another with --checkpoint"
             )
         return looked

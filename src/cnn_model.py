@@ -13,7 +13,7 @@ from mnist_cnn.common.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a `CNN`, or of an `Average` of some."""
+    """The shape of a `CNN`, or of an `Ensemble` of some."""
 
     stages: tuple[tuple[int, ...], ...] = ((24,), (40, 40), (96,))
     """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
@@ -159,8 +159,8 @@ class CNN(nn.Module):
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)) if self.config.average else features.flatten(1))
         return logits
 
-    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits, and a description of each image: the mean of every channel of all convolutions but the first.
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits, and a features of each image: the mean of every channel of all convolutions but the first.
 
         The first would tell little but light and noise. A network of one convolution has no other.
 
@@ -179,7 +179,7 @@ class CNN(nn.Module):
         return self.classify(features), torch.cat(means[2:] or means[1:], dim=1)
 
 
-class Average(nn.Module):
+class Ensemble(nn.Module):
     """Networks of one shape, each trained by itself; their logits are averaged."""
 
     def __init__(self, config: ModelConfig) -> None:
@@ -196,18 +196,18 @@ class Average(nn.Module):
         """Compute logits [N, classes], as a `CNN` does."""
         return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
-    def describe(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits, and the members' descriptions side by side, as a `CNN` does."""
-        logits, descriptions = zip(*(member.describe(images) for member in self.members), strict=True)  # type: ignore[operator]
-        return torch.stack(logits).mean(dim=0), torch.cat(descriptions, dim=1)
+    def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits, and the members' features side by side, as a `CNN` does."""
+        logits, features = zip(*(member.logits_and_features(images) for member in self.members), strict=True)  # type: ignore[operator]
+        return torch.stack(logits).mean(dim=0), torch.cat(features, dim=1)
 
 
-Network = CNN | Average
+Network = CNN | Ensemble
 
 
 def build(config: ModelConfig) -> Network:
     """Build the network of a shape, with random weights from torch's global generator."""
-    return CNN(config) if config.members == 1 else Average(config)
+    return CNN(config) if config.members == 1 else Ensemble(config)
 
 
 def block(convolution: nn.Conv2d | Separable, halve: bool) -> list[nn.Module]:

@@ -71,7 +71,7 @@ class Dataset:
     test: Split
 
 
-def load(name: str = "auto", data_dir: Path | None = None) -> Dataset:
+def load_dataset(name: str = "auto", data_dir: Path | None = None) -> Dataset:
     """Load a dataset by name.
 
     Args:

@@ -20,18 +20,18 @@ from mnist_cnn.common.console import exit_codes, parse_call, printable
 from mnist_cnn.common.device import pick_device
 from mnist_cnn.common.distributed import gathered, rank, size
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import check_writable, whole_file
-from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load, with_classes
+from mnist_cnn.common.files import atomic_write, check_writable
+from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load_dataset, with_classes
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
-from mnist_cnn.models.ood import PASS, Familiarity, WithDistance
+from mnist_cnn.models.ood import PASS, OODDetector, WithOODScore
 from mnist_cnn.training.config import run_name
 
 MODELS = Path("saved_models")
 IMAGES = Path("images")
 FEWEST_TRUSTED = 0.75
 """Share of answers below which images are unlike a model's own. With the shipped one it is 99.5 % on MNIST of any
-polarity, 98 % on the bundled digits and 78 % or more on MNIST spoilt in the ways that leave 95 % to be read right
+polarity, 98 % on the bundled digits and 78 % or more on MNIST corrupted in the ways that leave 95 % to be read right
 (benchmarks/robustness.py); 42 % on MNIST transposed, 66 % mirrored, 67 % upside down, 2 % on Fashion-MNIST."""
 
 
@@ -52,7 +52,7 @@ def infer(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
     return torch.cat(logits)
 
 
-def infer_together(model: nn.Module, split: Split) -> Tensor:
+def infer_distributed(model: nn.Module, split: Split) -> Tensor:
     """Compute the logits of every image as `infer` does, each process those of every n-th; all get all, in order."""
     part = Split(split.images[rank() :: size()], split.labels[rank() :: size()])
     return gathered(infer(model, part), len(split))
@@ -63,11 +63,11 @@ def evaluate(
     split: Split,
     classes: tuple[str, ...],
     temperature: float = 1.0,
-    familiarity: Familiarity | None = None,
+    ood_detector: OODDetector | None = None,
 ) -> tuple[Report, Floats]:
     """Score a model, its logits divided by `temperature`, on every image of a split.
 
-    With its `familiarity`, the report has the share of answers to be trusted.
+    With its `ood_detector`, the report has the share of answers to be trusted.
 
     Returns:
         The report, and the probabilities, float64 [N, classes].
@@ -75,19 +75,19 @@ def evaluate(
     Raises:
         InputError: the model gives logits that are not finite.
     """
-    seen = infer_together(WithDistance(model, familiarity) if familiarity else model, split)
+    seen = infer_distributed(WithOODScore(model, ood_detector) if ood_detector else model, split)
     if not seen.isfinite().all():
         raise InputError("the model's answers are not finite; train it again, or name another with --checkpoint")
     probabilities = softmax(seen[:, : len(classes)].double().numpy(), temperature)
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)
-    if familiarity:
-        trusted = familiarity.trusted(torch.from_numpy(probabilities.max(axis=1)), seen[:, -1])
+    if ood_detector:
+        trusted = ood_detector.trusted(torch.from_numpy(probabilities.max(axis=1)), seen[:, -1])
         report = dataclasses.replace(report, trusted=trusted)
     return report, probabilities
 
 
-def warn_of_strange_images(report: Report, dataset: str) -> None:
+def warn_out_of_distribution(report: Report, dataset: str) -> None:
     """Say on stderr where few answers are to be trusted, by more than chance in the images explains."""
     if report.trusted is None or report.trusted >= FEWEST_TRUSTED:
         return
@@ -121,7 +121,7 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     dataset = with_classes(dataset, checkpoint.classes, file)
     model = checkpoint.build_model().to(pick_device(device))
     report, probabilities = evaluate(
-        model, dataset.test, dataset.classes, checkpoint.temperature, checkpoint.familiarity
+        model, dataset.test, dataset.classes, checkpoint.temperature, checkpoint.ood_detector
     )
     elsewhere = "" if dataset.name == checkpoint.dataset else f"_on_{dataset.name}"
     json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
@@ -134,7 +134,7 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
         print(as_text(report, f"{dataset.name} test split, {file.name}"))
         print(f"\nreport: {printable(str(json_path))}\nfigures: {printable(str(figures))}")
-        warn_of_strange_images(report, dataset.name)
+        warn_out_of_distribution(report, dataset.name)
     return figures
 
 
@@ -149,7 +149,7 @@ def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: 
         "train_config": checkpoint.train_config,
         "history": checkpoint.history,
     }
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(about | dataclasses.asdict(report), indent=1) + "\n", encoding="utf-8")
 
 
@@ -187,7 +187,7 @@ def command(
     pick_device(device)
     check_output(output_dir)
     trained_on = "auto" if model.dataset == "mnist" else model.dataset
-    data = load(trained_on if dataset == "auto" else dataset, data_dir)
+    data = load_dataset(trained_on if dataset == "auto" else dataset, data_dir)
     if Path(dataset).is_dir() and data.name != model.dataset:
         data = all_as_test(data)
     evaluate_and_show(model, file, data, device, output_dir)

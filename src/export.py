@@ -25,11 +25,11 @@ from tyro.conf import arg
 from mnist_cnn.cnn_model import CNN, Network
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import check_writable, whole_file
-from mnist_cnn.data_loader import load, with_classes
+from mnist_cnn.common.files import atomic_write, check_writable
+from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
-from mnist_cnn.models.onnx_model import Floats, parse, sealed
-from mnist_cnn.models.ood import Familiarity
+from mnist_cnn.models.onnx_model import Floats, parse, with_checksum
+from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import check_runtime, write_page
@@ -41,21 +41,21 @@ ROUNDS = 11
 
 
 class Exported(nn.Module):
-    """What the file computes: a network with its calibration and its distance to what it knows."""
+    """What the file computes: a network with its temperature and its out-of-distribution score."""
 
-    def __init__(self, network: Network, temperature: float, familiarity: Familiarity, stride: bool) -> None:
+    def __init__(self, network: Network, temperature: float, ood_detector: OODDetector, stride: bool) -> None:
         """Fold the batch norms of a copy away, and the squares of pixels where the first convolution may stride."""
         super().__init__()
         self.network = fold(copy.deepcopy(network))
         if stride:
             unfold_pixels(self.network)
         self.temperature = temperature
-        self.familiarity = familiarity
+        self.ood_detector = ood_detector
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map raw pixels, uint8 [N, 28, 28], to logits and probabilities [N, classes] and distances [N]."""
-        logits, description = self.network.describe(pixels[:, None])
-        return logits, (logits / self.temperature).softmax(dim=1), self.familiarity.distance(description)
+        """Map raw pixels, uint8 [N, 28, 28], to logits and probabilities [N, classes] and OOD scores [N]."""
+        logits, features = self.network.logits_and_features(pixels[:, None])
+        return logits, (logits / self.temperature).softmax(dim=1), self.ood_detector.score(features)
 
 
 def members(network: Network) -> list[CNN]:
@@ -112,13 +112,13 @@ def unfold_pixels(network: Network) -> None:
 
 
 def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
-    """Translate a model: uint8 [N, 28, 28] `pixels` to `logits`, `probabilities` and `distance`.
+    """Translate a model: uint8 [N, 28, 28] `pixels` to `logits`, `probabilities` and `ood_score`.
 
     Args:
-        model: its network, temperature and familiarity are inside.
+        model: its network, temperature and ood_detector are inside.
         stride: whether the first convolution reads pixels in strides, which is faster in floats and slower in bytes.
     """
-    exported = Exported(model.network, model.temperature, model.familiarity, stride).eval()
+    exported = Exported(model.network, model.temperature, model.ood_detector, stride).eval()
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
@@ -129,7 +129,7 @@ def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=["pixels"],
-            output_names=["logits", "probabilities", "distance"],
+            output_names=["logits", "probabilities", "ood_score"],
             dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
             verbose=False,
         )
@@ -170,11 +170,11 @@ def quantized(proto: onnx.ModelProto, train: Pixels) -> onnx.ModelProto:
         return onnx.load(path)
 
 
-def serialised(proto: onnx.ModelProto, about: dict[str, str]) -> bytes:
+def serialised(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     """Check a model and turn it, with its metadata, into a file's bytes."""
-    onnx.helper.set_model_props(proto, about)
+    onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
-    return sealed(proto.SerializeToString())
+    return with_checksum(proto.SerializeToString())
 
 
 def check_same(found: Floats, expected: Floats) -> None:
@@ -203,7 +203,7 @@ def check_worth(small: bytes, large: bytes, images: Pixels) -> None:
     for _ in range(ROUNDS):
         for model, spent in zip(models, seconds, strict=True):
             start = time.perf_counter()
-            model.look(images)
+            model.infer(images)
             spent.append(time.perf_counter() - start)
     times = statistics.median(seconds[1]) / statistics.median(seconds[0])
     print(f"int8: {len(small):,} bytes instead of {len(large):,}, {times:.2f} times as fast", file=sys.stderr)
@@ -233,21 +233,21 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     """
     checkpoint = load_checkpoint(file)
     expected = TorchModel(checkpoint, file)
-    dataset = with_classes(load(checkpoint.dataset, data_dir), checkpoint.classes, file)
+    dataset = with_classes(load_dataset(checkpoint.dataset, data_dir), checkpoint.classes, file)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
-    proto, about = to_onnx(expected), expected.about
-    wanted = expected.look(images)[0]
+    proto, metadata = to_onnx(expected), expected.metadata
+    wanted = expected.infer(images)[0]
     accuracy = accuracy_of(wanted, labels)
-    content = serialised(proto, about | {"accuracy": repr(accuracy)})
-    found = parse(content, str(output)).look(images)[0]
+    content = serialised(proto, metadata | {"accuracy": repr(accuracy)})
+    found = parse(content, str(output)).infer(images)[0]
     check_same(found, wanted)
     if quantize:
         small = quantized(to_onnx(expected, stride=False), dataset.train.images[:CALIBRATE, 0].numpy())
-        found = parse(serialised(small, about), str(output)).look(images)[0]
-        small_content = serialised(small, about | {"accuracy": repr(accuracy_of(found, labels))})
+        found = parse(serialised(small, metadata), str(output)).infer(images)[0]
+        small_content = serialised(small, metadata | {"accuracy": repr(accuracy_of(found, labels))})
         check_worth(small_content, content, images[:500])
         content = small_content
-    with whole_file(output) as temporary:
+    with atomic_write(output) as temporary:
         temporary.write_bytes(content)
     return accuracy, accuracy_of(found, labels)
 

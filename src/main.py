@@ -10,10 +10,10 @@ from mnist_cnn.common.signals import begin
 if __name__ == "__main__":
     begin()
 
-from mnist_cnn.common.console import counted, exit_codes, parse, printable
+from mnist_cnn.common.console import exit_codes, parse, pluralize, printable
 from mnist_cnn.common.device import pick_device
-from mnist_cnn.common.distributed import from_first, joined, rank
-from mnist_cnn.data_loader import Dataset, check_testable, load, rehearse, with_classes
+from mnist_cnn.common.distributed import broadcast_object, joined, rank
+from mnist_cnn.data_loader import Dataset, check_testable, load_dataset, rehearse, with_classes
 from mnist_cnn.evaluate import MODELS, check_output, evaluate_and_show
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.train import fit, learn_limits
@@ -33,24 +33,24 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
         pick_device(config.device)
         if rank() == 0:
             check_output(config.output_dir)
-        dataset = load(config.dataset, config.data_dir)
+        dataset = load_dataset(config.dataset, config.data_dir)
         check_testable(dataset)
         if config.init_from:
             dataset = with_known(config.init_from, dataset, config.data_dir)
         if enough_epochs:
             config = with_enough_epochs(config, len(dataset.train))
-        images = counted(len(dataset.train), "image")
-        print(f"training on {printable(dataset.name)}: {images}, test split sealed until the end")
+        images = pluralize(len(dataset.train), "image")
+        print(f"training on {printable(dataset.name)}: {images}, test split with_checksum until the end")
         checkpoint = fit(dataset, config)
         path /= f"{run_name(dataset.name, config.preset)}_final.pth"
-        checkpoint = from_first(learn_limits(checkpoint, dataset) if rank() == 0 else checkpoint)
+        checkpoint = broadcast_object(learn_limits(checkpoint, dataset) if rank() == 0 else checkpoint)
         if rank() == 0:
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
         figures = evaluate_and_show(checkpoint, path, dataset, config.device, config.output_dir)
         if config.tensorboard and rank() == 0:
             log_figures(config, figures)
-        print(f"\ntrained {counted(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}")
+        print(f"\ntrained {pluralize(config.epochs, 'epoch')} in {seconds:.1f} s\nmodel: {printable(str(path))}")
     return path
 
 
@@ -62,7 +62,7 @@ def with_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
     """
     model = load_checkpoint(path)
     dataset = with_classes(dataset, model.classes, path)
-    return rehearse(dataset, with_classes(load(model.dataset, data_dir), model.classes, path))
+    return rehearse(dataset, with_classes(load_dataset(model.dataset, data_dir), model.classes, path))
 
 
 def read_config(argv: Sequence[str] | None, prog: str) -> tuple[TrainConfig, bool]:

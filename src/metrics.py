@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from mnist_cnn.common.console import counted, printable
+from mnist_cnn.common.console import pluralize, printable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -99,7 +99,7 @@ def reliability(probabilities: Floats, labels: Ints, bins: int = 15) -> tuple[Fl
 
 
 def calibration_error(confidence: Floats, accuracy: Floats, count: Ints) -> float:
-    """Average |confidence - accuracy| over all answers (Guo et al. 2017, "On Calibration", equation 3)."""
+    """Ensemble |confidence - accuracy| over all answers (Guo et al. 2017, "On Calibration", equation 3)."""
     return float((np.abs(confidence - accuracy) * count).sum() / count.sum())
 
 
@@ -124,7 +124,7 @@ def as_text(report: Report, title: str) -> str:
     low, high = report.interval
     return "\n".join(
         [
-            f"{printable(title)}: {counted(report.count, 'image')}, {counted(report.errors, 'error')}",
+            f"{printable(title)}: {pluralize(report.count, 'image')}, {pluralize(report.errors, 'error')}",
             f"accuracy {report.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%})",
             f"loss {report.loss:.4f} nats, expected calibration error {report.calibration_error:.2%}",
             "",

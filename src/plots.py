@@ -14,8 +14,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mnist_cnn.common.console import counted, printable
-from mnist_cnn.common.files import whole_file
+from mnist_cnn.common.console import pluralize, printable
+from mnist_cnn.common.files import atomic_write
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 
@@ -62,7 +62,7 @@ def saved(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
     with style.context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure
-        with whole_file(path) as temporary, warnings.catch_warnings():
+        with atomic_write(path) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks: it draws boxes
             figure.savefig(temporary, metadata={"Software": None})
 
@@ -95,7 +95,7 @@ def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]
     ):
         losses = [record[key] for record in history]
         axes.plot(epochs, losses, color=color, marker=marker, markersize=4, label=name)
-    after = f"after {counted(len(epochs), 'epoch')}"
+    after = f"after {pluralize(len(epochs), 'epoch')}"
     finding = f"Validation loss {last['val_loss']:.3f}, accuracy {last['val_accuracy']:.2%} {after}"
     axes.set_title(heading(figure, finding, title))
     axes.set_xlabel("epoch")
@@ -123,7 +123,7 @@ def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
             color=GREY if right else "black", weight="normal" if right else "bold",
         )  # fmt: skip
     true, predicted = np.unravel_index(errors.argmax(), errors.shape)
-    finding = f"{counted(report.errors, 'error')} in {report.count:,}"
+    finding = f"{pluralize(report.errors, 'error')} in {report.count:,}"
     if errors.any():
         pair = f"{report.classes[true].name} read as {report.classes[predicted].name}"
         finding += f"; most often {pair} ({int(errors.max())})"
@@ -266,7 +266,7 @@ def sample_digits(figure: Figure, dataset: Dataset, columns: int = 12) -> None:
     """Show the first training images of each class, a class a row."""
     figure.set_size_inches(7.5, 0.4 + 7.5 * len(dataset.classes) / columns)
     labels = dataset.train.labels.numpy()
-    first = counted(min(columns, np.bincount(labels).max()), "training image")
+    first = pluralize(min(columns, np.bincount(labels).max()), "training image")
     figure.suptitle(heading(figure, f"The first {first} of each class: {dataset.name}"), x=0.01, ha="left")
     images = np.zeros((len(dataset.classes), columns, *dataset.train.images.shape[2:]), np.uint8)
     for label, row in enumerate(images):

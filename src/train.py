@@ -17,20 +17,20 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig, build
-from mnist_cnn.common.distributed import from_first, rank, restarted, share, total
+from mnist_cnn.common.distributed import broadcast_object, rank, restarted, share, total
 from mnist_cnn.common.errors import InputError, Stopped
 from mnist_cnn.common.names import one_line
 from mnist_cnn.common.signals import Request, deferred
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, fingerprint, pixel_statistics, split_off
-from mnist_cnn.evaluate import MODELS, infer_together
+from mnist_cnn.evaluate import MODELS, infer_distributed
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, parse_checkpoint
-from mnist_cnn.models.ood import fit_familiarity
+from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.training.augment import distort, serif_ones
 from mnist_cnn.training.config import PRESETS, TrainConfig, flat, run_name
-from mnist_cnn.training.counter_rng import Dice, epoch_order
+from mnist_cnn.training.counter_rng import CounterRNG, epoch_order
 from mnist_cnn.training.learner import Learner, build_learner, train_step
-from mnist_cnn.training.run_dir import RunFolder
+from mnist_cnn.training.run_dir import RunDir
 from mnist_cnn.training.tracking import board, profiled
 
 
@@ -66,7 +66,7 @@ class Training:
     train: Split
     val: Split
     config: TrainConfig
-    folder: RunFolder
+    folder: RunDir
     untrained: Checkpoint
     """What its checkpoints say about it besides weights and history."""
 
@@ -110,7 +110,7 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) ->
     Raises:
         InputError: there is nothing to resume from.
     """
-    folder = RunFolder(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    folder = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset))
     if config.resume and rank() == 0 and not folder.newest_first():
         raise InputError(f"nothing to resume in {folder.checkpoints}; leave out --resume to start afresh")
     train, val = split_off(dataset.train, config.val_size)
@@ -145,7 +145,7 @@ def begin(training: Training) -> tuple[list[EpochRecord], Progress]:
     """
     folder, resume = training.folder, training.config.resume
     if restarted() or resume:
-        archive = from_first(folder.read_newest() if rank() == 0 else None)
+        archive = broadcast_object(folder.read_newest() if rank() == 0 else None)
         if archive:
             return restore(training, parse_checkpoint(archive, f"the newest checkpoint in {folder.checkpoints}"))
         if resume:
@@ -235,7 +235,7 @@ def train_steps(
             index = order[first : first + config.batch_size]
             mine, weight = share(index)
             batch = train[mine]
-            images = distort(batch.images, config.augment, Dice.of(config.seed, progress.epoch, mine))
+            images = distort(batch.images, config.augment, CounterRNG.for_images(config.seed, progress.epoch, mine))
             logits = train_step(learner, images, batch.labels, config.label_smoothing, weight)
             loss, correct, stopping = total(tally(logits, batch.labels, weight, bool(request and request.number)))
             progress = Progress(
@@ -293,7 +293,7 @@ def check_finite(loss: float, progress: Progress, learner: Learner) -> None:
 
 def validate(model: nn.Module, val: Split) -> tuple[float, float]:
     """Return the mean cross-entropy and the accuracy on the validation split."""
-    logits = infer_together(model, val)
+    logits = infer_distributed(model, val)
     labels = val.labels.cpu()
     correct = int((logits.argmax(dim=1) == labels).sum())
     return F.cross_entropy(logits, labels).item(), correct / len(val)
@@ -319,14 +319,14 @@ def snapshot(training: Training, history: list[EpochRecord]) -> Checkpoint:
 
 def calibrate(model: nn.Module, val: Split) -> float:
     """Fit the temperature of a model's probabilities on the validation split."""
-    return fit_temperature(infer_together(model, val).double().numpy(), val.labels.cpu().numpy())
+    return fit_temperature(infer_distributed(model, val).double().numpy(), val.labels.cpu().numpy())
 
 
 def learn_limits(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
     """Add to a trained model which of its answers to trust, measured on train and validation images."""
     train, val = split_off(dataset.train, checkpoint.train_config["val_size"])
-    familiarity = fit_familiarity(checkpoint.build_model(), train, val, checkpoint.temperature)
-    return dataclasses.replace(checkpoint, familiarity=familiarity)
+    ood_detector = fit_ood_detector(checkpoint.build_model(), train, val, checkpoint.temperature)
+    return dataclasses.replace(checkpoint, ood_detector=ood_detector)
 
 
 def with_serifs(train: Split, config: TrainConfig) -> Split:

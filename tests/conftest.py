@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 import forked
-from mnist_cnn.data_loader import Dataset, load
+from mnist_cnn.data_loader import Dataset, load_dataset
 from mnist_cnn.download import MirrorError
 from mnist_cnn.models.checkpoint import SHIPPED
 
@@ -34,7 +34,7 @@ def environment(**changes: str) -> dict[str, str]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a person fuzz for longer than CI does."""
     parser.addoption(
-        "--mutations", type=int, default=2400, help="files that the fuzz test of the picture reader spoils"
+        "--mutations", type=int, default=2400, help="files that the fuzz test of the picture reader corrupts"
     )
     parser.addoption("--faults", type=int, default=20, help="times that a training is killed in the test of it")
     parser.addoption("--fault-table", type=Path, help="file for what was tried and lost; add -n 0")
@@ -103,7 +103,7 @@ def mnist_data() -> Path:
 def mnist(mnist_data: Path) -> Dataset:
     """Load the real MNIST."""
     try:
-        return load("mnist", mnist_data)
+        return load_dataset("mnist", mnist_data)
     except MirrorError as error:
         pytest.fail(f"MNIST_CNN_DATA promised MNIST: {error}")
 
@@ -173,7 +173,7 @@ def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Pat
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     """Load the bundled digits, which are everywhere."""
-    return load("digits")
+    return load_dataset("digits")
 
 
 def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str) -> None:

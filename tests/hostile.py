@@ -87,8 +87,8 @@ def specks(step: int, size: int) -> bytes:
 
 def noise(dot: int, share: float) -> bytes:
     """Draw dots at random."""
-    dice = np.random.default_rng(0)
-    page = dice.random((800 // dot, 800 // dot)) < share
+    rng = np.random.default_rng(0)
+    page = rng.random((800 // dot, 800 // dot)) < share
     return encoded(Image.fromarray(np.kron(page.astype(np.uint8) * np.uint8(255), np.ones((dot, dot), np.uint8))))
 
 

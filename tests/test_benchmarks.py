@@ -68,10 +68,10 @@ def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
 def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
     text = bench("robustness", tmp_path, mnist_data, "--images", "200")
     result = json.loads((tmp_path / "robustness.json").read_text())
-    assert result["spoilt"]["clean"]["accuracy"] > 0.98
-    assert all(row["accuracy"] > 0.8 for row in result["spoilt"].values())
+    assert result["corrupted"]["clean"]["accuracy"] > 0.98
+    assert all(row["accuracy"] > 0.8 for row in result["corrupted"].values())
     assert all(row["turned_away"] > 0.7 for row in result["no digits"].values())
-    assert all(name in text for name in (*result["spoilt"], *result["no digits"]))
+    assert all(name in text for name in (*result["corrupted"], *result["no digits"]))
 
 
 def test_inference(mnist_data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from test_checkpoint import make_checkpoint
 
 from drawing import SHEETS, grain, on_page, photo, shape, sheet
-from mnist_cnn.classifier import Classifier, Prediction, surest
+from mnist_cnn.classifier import Classifier, Prediction, best_path
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate
@@ -195,9 +195,9 @@ def prediction(probability: float) -> Prediction:
 
 def test_the_surest_way_through_is_chosen() -> None:
     whole, left, right = prediction(0.6), prediction(0.9), prediction(0.9)
-    assert surest([((0, 2), whole), ((0, 1), left), ((1, 2), right)]) == [left, right]
-    assert surest([((0, 2), whole), ((0, 1), left), ((1, 2), prediction(0.55))]) == [whole]
-    assert surest([((0, 2), whole), ((1, 2), right)]) == [whole]
+    assert best_path([((0, 2), whole), ((0, 1), left), ((1, 2), right)]) == [left, right]
+    assert best_path([((0, 2), whole), ((0, 1), left), ((1, 2), prediction(0.55))]) == [whole]
+    assert best_path([((0, 2), whole), ((1, 2), right)]) == [whole]
 
 
 def test_answers_do_not_depend_on_company(classifier: Classifier, mnist: Dataset) -> None:

@@ -57,7 +57,7 @@ def test_an_empty_image_has_finite_logits() -> None:
 
 def test_a_description_is_the_mean_of_each_convolution_but_the_first_and_comes_with_the_same_logits() -> None:
     model = CNN(ModelConfig(stages=((4, 8), (6, 5)))).eval()
-    logits, description = model.describe(RAW)
+    logits, features = model.logits_and_features(RAW)
     torch.testing.assert_close(logits, model(RAW))
     outputs: list[torch.Tensor] = []
     for module in model.modules():
@@ -65,11 +65,11 @@ def test_a_description_is_the_mean_of_each_convolution_but_the_first_and_comes_w
             module.register_forward_hook(lambda _, __, output: outputs.append(output))
     model(RAW)
     assert [output.shape[1] for output in outputs] == [4, 8, 6, 5]
-    torch.testing.assert_close(description, torch.cat([output.flatten(2).mean(dim=2) for output in outputs[1:]], dim=1))
+    torch.testing.assert_close(features, torch.cat([output.flatten(2).mean(dim=2) for output in outputs[1:]], dim=1))
 
 
 def test_one_convolution_describes_by_itself() -> None:
-    assert CNN(ModelConfig(stages=((4,),))).eval().describe(RAW)[1].shape == (3, 4)
+    assert CNN(ModelConfig(stages=((4,),))).eval().logits_and_features(RAW)[1].shape == (3, 4)
 
 
 def test_the_fold_is_a_strided_convolution_in_disguise() -> None:
@@ -139,9 +139,9 @@ def test_steps_share_weights_but_not_statistics_and_add_to_what_they_saw() -> No
 
 def test_a_loop_is_described_step_by_step() -> None:
     model = CNN(LOOPED).eval()
-    logits, description = model.describe(RAW)
+    logits, features = model.logits_and_features(RAW)
     torch.testing.assert_close(logits, model(RAW))
-    assert description.shape == (3, 6 + 6 + 6 + 6 + 8)
+    assert features.shape == (3, 6 + 6 + 6 + 6 + 8)
 
 
 def test_the_classifier_can_see_means() -> None:

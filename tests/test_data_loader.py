@@ -18,7 +18,7 @@ from mnist_cnn.data_loader import (
     Split,
     batches,
     fingerprint,
-    load,
+    load_dataset,
     load_folder,
     pair,
     parse_idx,
@@ -106,7 +106,7 @@ def test_mutated_files_of_a_folder_are_a_dataset_or_the_clear_error(noise: bytes
 
 
 def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path) -> None:
-    dataset = load(str(write_dataset(tmp_path)))
+    dataset = load_dataset(str(write_dataset(tmp_path)))
     assert (dataset.name, dataset.classes) == (tmp_path.name, ("0", "1", "2", "3"))
     assert (len(dataset.train), len(dataset.test)) == (40, 10)
     assert dataset.train.images.dtype == torch.uint8
@@ -142,8 +142,11 @@ def renamed(folder: Path, target: Path, program: str) -> Path:
 @pytest.mark.parametrize("program", NAMES)
 def test_files_are_found_under_the_names_that_programs_give_them(tmp_path: Path, program: str) -> None:
     (tmp_path / "own").mkdir()
-    own, other = load(str(write_dataset(tmp_path / "own"))), renamed(tmp_path / "own", tmp_path / "other", program)
-    dataset = load(str(other))
+    own, other = (
+        load_dataset(str(write_dataset(tmp_path / "own"))),
+        renamed(tmp_path / "own", tmp_path / "other", program),
+    )
+    dataset = load_dataset(str(other))
     assert torch.equal(dataset.train.images, own.train.images)
     assert torch.equal(dataset.test.labels, own.test.labels)
 
@@ -166,25 +169,25 @@ def test_a_folder_that_is_no_dataset_says_what_was_seen(tmp_path: Path, files: l
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
     with pytest.raises(InputError, match=f"lacks {', '.join(FILES)}") as error:
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
     assert words.format(tmp_path) in str(error.value)
 
 
 def test_a_folder_cannot_pass_for_mnist(tmp_path: Path) -> None:
     (tmp_path / "mnist").mkdir()
-    assert load(str(write_dataset(tmp_path / "mnist"))).name == "mnist-folder"
+    assert load_dataset(str(write_dataset(tmp_path / "mnist"))).name == "mnist-folder"
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path)
     (tmp_path / FILES[0]).unlink()
     with pytest.raises(InputError, match=f"lacks {FILES[0]}"):
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
 
 
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(InputError, match="no dataset 'mnits': use auto, mnist"):
-        load("mnits")
+        load_dataset("mnits")
 
 
 @pytest.mark.parametrize("cut", [0, 5, -1])
@@ -192,7 +195,7 @@ def test_a_cut_gzip_file_is_refused(tmp_path: Path, cut: int) -> None:
     path = write_dataset(tmp_path) / "train-labels-idx1-ubyte.gz"
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(InputError, match="train-labels"):
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
 
 
 def test_a_gzip_bomb_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +203,7 @@ def test_a_gzip_bomb_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: p
     path = write_dataset(tmp_path) / "train-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(bytes(1 << 22)))
     with pytest.raises(InputError, match="more than 1048576 bytes"):
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,7 @@ def test_bundled_digits(digits: Dataset) -> None:
     margin[:, :, 4:24, 4:24] = 0
     assert margin.max() == 0
     assert digits.train.images.max() == 255
-    assert torch.equal(load("digits").test.images, digits.test.images)
+    assert torch.equal(load_dataset("digits").test.images, digits.test.images)
 
 
 def test_real_mnist(mnist: Dataset) -> None:
@@ -281,6 +284,6 @@ def test_real_mnist(mnist: Dataset) -> None:
 def test_real_fashion_mnist(mnist_data: Path) -> None:
     if not (mnist_data / "FashionMNIST").is_dir():
         pytest.skip("Fashion-MNIST is not on this machine")
-    dataset = load("fashion-mnist", mnist_data)
+    dataset = load_dataset("fashion-mnist", mnist_data)
     assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
     assert dataset.classes[dataset.train.labels[0]] == "Ankle boot"

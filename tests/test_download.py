@@ -25,7 +25,7 @@ import pytest
 from conftest import Program, Tried, assert_one_line_error, environment
 from mnist_cnn import download
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
 from test_data_loader import NAMES, renamed
 
@@ -75,9 +75,9 @@ def test_downloads_from_a_mirror_once(
 ) -> None:
     with serve(raw if layout == "flat" else mnist_data) as (address, requests):
         monkeypatch.setenv("MNIST_CNN_MIRROR", address)
-        dataset = load("mnist")
+        dataset = load_dataset("mnist")
         first = len(requests)
-        load("mnist")
+        load_dataset("mnist")
         assert len(requests) == first
     assert (len(dataset.train), len(dataset.test)) == (60_000, 10_000)
     landed = tmp_path / "data" / "MNIST" / "raw"
@@ -97,7 +97,7 @@ def test_a_mirror_with_wrong_bytes_is_passed_over(
         monkeypatch.setenv("MNIST_CNN_MIRROR", address)
         source = Source("MNIST", (f"{good}/MNIST/raw/",), SOURCES["mnist"].sha256)
         monkeypatch.setitem(SOURCES, "mnist", source)
-        assert len(load("mnist").test) == 10_000
+        assert len(load_dataset("mnist").test) == 10_000
         assert len(requests) == len(FILES)
 
 
@@ -111,12 +111,12 @@ def test_mirrors_without_the_files_leave_nothing_behind(
     with serve(tmp_path / "portal") as (address, _):
         monkeypatch.setenv("MNIST_CNN_MIRROR", address)
         with pytest.raises(MirrorError, match=r"wrong SHA-256.*--data-dir.*\$MNIST_CNN_MIRROR") as error:
-            load("mnist")
+            load_dataset("mnist")
     assert all(mirror in str(error.value) for mirror in SOURCES["mnist"].mirrors)
     assert [path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()] == [".lock"]
 
 
-# What a mirror sends for a path, given the right bytes: pieces, and None for a moment of nothing.
+# What a mirror sends for a path, given the right bytes: components, and None for a moment of nothing.
 Answer = Callable[[str, bytes], Iterable[bytes | None]]
 MOMENT = 0.02  # seconds
 ENOUGH = 64 << 20  # bytes after which an endless answer ends, so that a failing test does not fill the machine
@@ -153,16 +153,16 @@ class Connection(StreamRequestHandler):
         with suppress(OSError):
             self.send(mirror, mirror.answer(path, mirror.files.get(path.rpartition("/")[2], b"")))
 
-    def send(self, mirror: Mirror, pieces: Iterable[bytes | None]) -> None:
+    def send(self, mirror: Mirror, components: Iterable[bytes | None]) -> None:
         sent = 0
-        for piece in pieces:
-            if piece is RESET:
+        for component in components:
+            if component is RESET:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            elif piece:
-                self.connection.sendall(piece)
-                sent += len(piece)
+            elif component:
+                self.connection.sendall(component)
+                sent += len(component)
                 mirror.most_sent = max(sent, mirror.most_sent)
-            if mirror.closing.wait(0 if piece else MOMENT) or sent > ENOUGH:
+            if mirror.closing.wait(0 if component else MOMENT) or sent > ENOUGH:
                 return
 
 
@@ -195,9 +195,9 @@ def in_chunks(content: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(content), content)
 
 
-def slowly(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
-    for piece in pieces:
-        yield from (piece, None)
+def slowly(components: Iterable[bytes]) -> Iterator[bytes | None]:
+    for component in components:
+        yield from (component, None)
 
 
 def honest(_: str, right: bytes) -> Iterator[bytes]:
@@ -210,8 +210,8 @@ def wrong(_: str, right: bytes) -> Iterator[bytes]:
 
 def unhurried(_: str, right: bytes) -> Iterator[bytes | None]:
     """Take about a quarter of a second for 200,000 bytes."""
-    pieces = (right[start : start + 20_000] for start in range(0, len(right), 20_000))
-    yield from slowly([ok(f"Content-Length: {len(right)}"), *pieces])
+    components = (right[start : start + 20_000] for start in range(0, len(right), 20_000))
+    yield from slowly([ok(f"Content-Length: {len(right)}"), *components])
 
 
 def to_a_portal(path: str, _: bytes) -> Iterator[bytes]:
@@ -393,11 +393,11 @@ def test_a_stalled_mirror_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MNIST_CNN_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(MirrorError, match="Timeout"):
-            load("mnist")
+            load_dataset("mnist")
 
 
 def test_auto_falls_back_to_the_bundled_digits_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert load("auto").name == "digits"
+    assert load_dataset("auto").name == "digits"
     assert "using scikit-learn's 1,797 bundled digits, not MNIST" in capsys.readouterr().err
 
 
@@ -454,12 +454,12 @@ def test_what_looks_like_data_is_named_where_it_cannot_be_used(
     for name in UNUSABLE[kind]:
         (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / name).write_bytes(small.get(name, b""))
-    assert load("auto").name == "digits"
+    assert load_dataset("auto").name == "digits"
     said = capsys.readouterr().err
     with pytest.raises(
         MirrorError, match=re.escape(f"; missing: {', '.join(FILES[2 if kind == 'some' else 0 :])}; found ")
     ) as error:
-        load("mnist")
+        load_dataset("mnist")
     assert f"NOTE: {error.value}\n" in said
     for name in UNUSABLE[kind]:
         assert repr(str(Path("data", name))) in str(error.value)
@@ -469,16 +469,16 @@ def test_data_is_looked_for_in_order(tmp_path: Path, raw: Path, monkeypatch: pyt
     named, env = tmp_path / "named", tmp_path / "env"
     shutil.copytree(raw, env)  # flat and packed
     monkeypatch.setenv("MNIST_CNN_DATA", str(env))
-    assert len(load("mnist", named).test) == 10_000
+    assert len(load_dataset("mnist", named).test) == 10_000
     shutil.copytree(raw, named / "MNIST" / "raw")
     broken = named / "MNIST" / "raw" / f"{LABELS}.gz"
     broken.write_bytes(b"wrong")
     with pytest.raises(InputError, match="named"):
-        load("mnist", named)
+        load_dataset("mnist", named)
     broken.unlink()
     unpacked = gzip.decompress((raw / f"{LABELS}.gz").read_bytes())
     broken.with_name(LABELS).write_bytes(unpacked)
-    assert len(load("mnist", named).test) == 10_000
+    assert len(load_dataset("mnist", named).test) == 10_000
 
 
 def damaged(content: bytes) -> dict[str, bytes]:
@@ -505,7 +505,7 @@ def test_a_damaged_file_is_named_with_both_hashes_and_kept(tmp_path: Path, raw: 
     content = damaged(path.read_bytes())[kind]
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
-        load("mnist", folder)
+        load_dataset("mnist", folder)
     for word in (str(path), hashlib.sha256(content).hexdigest(), SOURCES["mnist"].sha256[LABELS][0]):
         assert word in str(error.value)
     assert path.read_bytes() == content

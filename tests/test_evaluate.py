@@ -12,12 +12,12 @@ from torch import Tensor
 
 from conftest import ROOT, Program, assert_one_line_error
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
-from mnist_cnn.data_loader import DIGITS, Dataset, Split, all_as_test, load, split_off
+from mnist_cnn.data_loader import DIGITS, Dataset, Split, all_as_test, load_dataset, split_off
 from mnist_cnn.download import FILES
-from mnist_cnn.evaluate import evaluate, infer, warn_of_strange_images
+from mnist_cnn.evaluate import evaluate, infer, warn_out_of_distribution
 from mnist_cnn.metrics import score
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.models.ood import PASS, fit_familiarity
+from mnist_cnn.models.ood import PASS, fit_ood_detector
 from test_data_loader import idx
 
 FIGURES = {
@@ -119,8 +119,8 @@ def test_images_unlike_the_models_own_are_hinted_at(
     model = load_checkpoint(shipped)
     images = (LIKE_MNIST | UNLIKE_MNIST)[change](mnist.test.images[:2000])
     split = Split(images, mnist.test.labels[:2000])
-    report, _ = evaluate(model.build_model(), split, mnist.classes, model.temperature, model.familiarity)
-    warn_of_strange_images(report, "theirs")
+    report, _ = evaluate(model.build_model(), split, mnist.classes, model.temperature, model.ood_detector)
+    warn_out_of_distribution(report, "theirs")
     said = capsys.readouterr().err
     assert ("theirs is unlike what this model was trained on: transposed" in said) == (change in UNLIKE_MNIST)
     assert (f"{report.trusted:.1%} are to be trusted" in said) == (change in UNLIKE_MNIST)
@@ -130,9 +130,9 @@ def test_real_digits_are_not_hinted_at(
     real_digits: Path, digits: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = load_checkpoint(shipped)
-    for split in (digits.test, all_as_test(load(str(real_digits))).test):
-        report, _ = evaluate(model.build_model(), split, DIGITS, model.temperature, model.familiarity)
-        warn_of_strange_images(report, "theirs")
+    for split in (digits.test, all_as_test(load_dataset(str(real_digits))).test):
+        report, _ = evaluate(model.build_model(), split, DIGITS, model.temperature, model.ood_detector)
+        warn_out_of_distribution(report, "theirs")
     assert "WARNING" not in capsys.readouterr().err
 
 
@@ -145,7 +145,7 @@ def test_a_few_doubtful_answers_are_no_hint(capsys: pytest.CaptureFixture[str]) 
         (0.7, 5000, True),
         (1.0, 50, False),
     ):
-        warn_of_strange_images(dataclasses.replace(report, trusted=trusted, count=count), "theirs")
+        warn_out_of_distribution(dataclasses.replace(report, trusted=trusted, count=count), "theirs")
         assert bool(capsys.readouterr().err) == hint
 
 
@@ -167,8 +167,8 @@ def test_an_average_counts_its_trusted_answers_in_one_pass(digits: Dataset) -> N
     torch.manual_seed(0)
     model = build(ModelConfig(stages=((4,), (8,)), members=2)).eval()
     train, val = split_off(digits.train, 0.3)
-    familiarity = fit_familiarity(model, train, val, 1.0)
-    report, probabilities = evaluate(model, val, digits.classes, 1.0, familiarity)
+    ood_detector = fit_ood_detector(model, train, val, 1.0)
+    report, probabilities = evaluate(model, val, digits.classes, 1.0, ood_detector)
     assert report.trusted == pytest.approx(PASS, abs=0.005)
     np.testing.assert_array_equal(probabilities, evaluate(model, val, digits.classes)[1])
 

@@ -19,7 +19,7 @@ from mnist_cnn.data_loader import DIGITS, Dataset, split_off
 from mnist_cnn.export import check_same, export, fold, quantized, serialised, to_onnx
 from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
-from mnist_cnn.models.ood import fit_familiarity
+from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.models.torch_model import TorchModel, load_torch
 
 
@@ -31,7 +31,7 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
         torch.nn.init.normal_(norm.weight)
     for layer in (layer for layer in network.modules() if isinstance(layer, torch.nn.Linear)):
         torch.nn.init.normal_(layer.weight, std=3)
-    familiarity = fit_familiarity(network, *split_off(digits.train, 0.2), 2.0)
+    ood_detector = fit_ood_detector(network, *split_off(digits.train, 0.2), 2.0)
     return Checkpoint(
         dataset="digits",
         classes=DIGITS,
@@ -41,7 +41,7 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
         data_sha256="",
         history=[],
         temperature=2.0,
-        familiarity=familiarity,
+        ood_detector=ood_detector,
     )
 
 
@@ -57,7 +57,7 @@ def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: 
     save_checkpoint(untrained(config, digits), tmp_path / "model.pth")
     export(tmp_path / "model.pth", tmp_path / "model.onnx")
     images = digits.test.images[:, 0].numpy()
-    found, expected = load_onnx(tmp_path / "model.onnx").look(images), load_torch(tmp_path / "model.pth").look(images)
+    found, expected = load_onnx(tmp_path / "model.onnx").infer(images), load_torch(tmp_path / "model.pth").infer(images)
     np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.pth"]
@@ -74,8 +74,8 @@ def test_eight_bits_of_any_network_are_read_again(config: ModelConfig, digits: D
     checkpoint, images = untrained(config, digits), digits.test.images[:20, 0].numpy()
     save_checkpoint(checkpoint, tmp_path / "model.pth")
     expected = TorchModel(checkpoint, tmp_path / "model.pth")
-    found = parse(serialised(quantized(to_onnx(expected, stride=False), images), expected.about), "model.onnx")
-    assert np.abs(found.look(images)[0] - expected.look(images)[0]).mean() < 0.05
+    found = parse(serialised(quantized(to_onnx(expected, stride=False), images), expected.metadata), "model.onnx")
+    assert np.abs(found.infer(images)[0] - expected.infer(images)[0]).mean() < 0.05
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -113,7 +113,7 @@ def test_eight_bits_are_kept_only_where_they_are_worth_it(program: Program, tmp_
     else:
         small = Classifier.load(tmp_path / "small.onnx")
         assert (tmp_path / "small.onnx").stat().st_size < SHIPPED.stat().st_size
-        assert float(small.model.about["accuracy"]) > float(load_onnx(PACKAGED).about["accuracy"]) - 0.001
+        assert float(small.model.metadata["accuracy"]) > float(load_onnx(PACKAGED).metadata["accuracy"]) - 0.001
 
 
 def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from mnist_cnn.train import EpochRecord, fit
 from mnist_cnn.training.augment import AugmentConfig
 from mnist_cnn.training.config import PRESETS, TrainConfig
 from mnist_cnn.training.learner import build_learner, train_step
-from mnist_cnn.training.run_dir import RunFolder
+from mnist_cnn.training.run_dir import RunDir
 
 
 def config(folder: Path, **changes: Any) -> TrainConfig:
@@ -83,8 +83,8 @@ def test_the_test_split_is_sealed(tmp_path: Path, digits: Dataset) -> None:
         def __getattribute__(self, name: str) -> Any:
             raise AssertionError(f"training looked at {name} of the test split")
 
-    sealed = dataclasses.replace(digits, test=Sealed(digits.test.images, digits.test.labels))
-    assert_same_weights(fit(sealed, config(tmp_path / "a")), fit(digits, config(tmp_path / "b")))
+    with_checksum = dataclasses.replace(digits, test=Sealed(digits.test.images, digits.test.labels))
+    assert_same_weights(fit(with_checksum, config(tmp_path / "a")), fit(digits, config(tmp_path / "b")))
 
 
 def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset) -> None:
@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path: 
     ):
         fit(digits, settings)
     weights = [
-        load_checkpoint(path).state_dict for path in RunFolder(tmp_path / "saved_models", "digits_fast").newest_first()
+        load_checkpoint(path).state_dict for path in RunDir(tmp_path / "saved_models", "digits_fast").newest_first()
     ]
     assert weights
     assert all(tensor.isfinite().all() for state in weights for tensor in state.values())

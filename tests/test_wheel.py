@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from test_app import serving
 
 from conftest import ROOT, environment
+from server import serving
 
 PHOTO = ROOT / "images" / "own_digit.jpg"
 

@@ -82,7 +82,7 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def counted(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """Say how many of something there are: 1 error, 2,000 errors."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 

@@ -142,7 +142,7 @@ def gathered(rows: Tensor, count: int) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)[:count]
 
 
-def from_first(content: Content) -> Content:
+def broadcast_object(content: Content) -> Content:
     """Give every process what rank 0 has."""
     box = [content]
     if dist.is_initialized():

@@ -16,7 +16,7 @@ UNFINISHED = re.compile(r"\..+\.\d+\.unfinished(\.\w+)?")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block succeeds, sync it to disk and rename it to `path`.
 
     If the block fails, the temporary file goes away and an older `path` stays as it was.
@@ -75,7 +75,7 @@ def in_use(file: int) -> bool:
     return False
 
 
-def remove_leftovers(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove the temporary files of writers that were killed, and of no writer that is alive."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if UNFINISHED.fullmatch(path.name) and path.is_file():
@@ -97,9 +97,9 @@ def check_writable(folder: Path, flag: str = "--output-dir") -> None:
         InputError: the folder cannot be made or written to.
     """
     try:
-        with whole_file(folder / "writable") as probe:
+        with atomic_write(folder / "writable") as probe:
             probe.write_bytes(bytes(4096))
         (folder / "writable").unlink()
-        remove_leftovers(folder)
+        remove_partial_files(folder)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; name another place with {flag}") from None

@@ -9,10 +9,10 @@ from typing import Annotated
 from torch import Tensor
 from tyro.conf import Positional, arg
 
-from mnist_cnn.common.console import counted, exit_codes, parse_call
+from mnist_cnn.common.console import exit_codes, parse_call, pluralize
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
-from mnist_cnn.data_loader import Dataset, load, split_off, with_classes
+from mnist_cnn.data_loader import Dataset, load_dataset, split_off, with_classes
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.train import calibrate, learn_limits
 
@@ -55,7 +55,7 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
         InputError: there is only one, or they differ in shape, in data or in their validation images.
     """
     if len(members) < 2:
-        raise InputError(f"{counted(len(members), 'model')} cannot be averaged; name two or more")
+        raise InputError(f"{pluralize(len(members), 'model')} cannot be averaged; name two or more")
     for member, path in zip(members, paths, strict=True):
         if member.model_config.members > 1:
             raise InputError(f"{path} is an average already; name its members")
@@ -86,7 +86,7 @@ def command(
     members = [load_checkpoint(path) for path in models]
     check_alike(members, models)
     check_writable(output.parent, "--output")
-    dataset = with_classes(load(members[0].dataset, data_dir), members[0].classes, models[0])
+    dataset = with_classes(load_dataset(members[0].dataset, data_dir), members[0].classes, models[0])
     save_checkpoint(average(members, dataset), output)
     print(f"{len(members)} models averaged: {output}")
 

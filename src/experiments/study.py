@@ -23,13 +23,13 @@ from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.device import pick_device, pick_dtype
 from mnist_cnn.common.errors import InputError, Stopped
-from mnist_cnn.common.files import check_writable, whole_file
-from mnist_cnn.data_loader import Dataset, check_testable, load
+from mnist_cnn.common.files import atomic_write, check_writable
+from mnist_cnn.data_loader import Dataset, check_testable, load_dataset
 from mnist_cnn.evaluate import MODELS, evaluate
 from mnist_cnn.models.checkpoint import save_checkpoint
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS, TrainConfig, run_name, with_enough_epochs
-from mnist_cnn.training.run_dir import RunFolder
+from mnist_cnn.training.run_dir import RunDir
 
 Row = dict[str, Any]
 SECONDS_BETWEEN_LOOKS = 0.2
@@ -46,7 +46,7 @@ def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = 
         shape: a network other than the preset's.
         keep: gets the model.
     """
-    folder = RunFolder(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    folder = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset))
     begun = bool(folder.newest_first())
     checkpoint = fit(dataset, dataclasses.replace(config, resume=begun), shape)
     if keep:
@@ -103,7 +103,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def write_rows(rows: list[Row], path: Path) -> None:
     """Write all rows, one JSON object a line."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
@@ -197,7 +197,7 @@ def command(
     if keep:
         check_writable(keep, "--keep")
     read_rows(output)
-    data = load(dataset, data_dir)
+    data = load_dataset(dataset, data_dir)
     check_testable(data)
     config = with_enough_epochs(PRESETS[preset].train, len(data.train))
     configs = [dataclasses.replace(config, seed=seed, device=device) for seed in range(seeds)]

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from mnist_cnn.cnn_model import ModelConfig, Network, build
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import read_model, whole_file
+from mnist_cnn.common.files import atomic_write, read_model
 from mnist_cnn.common.names import check_classes, check_name, one_line
-from mnist_cnn.models.ood import Familiarity
+from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_archive import ArchiveError, open_archive
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 LARGEST_FILE = 1 << 30  # bytes
 ADVICE = "train one with `mnist-cnn train`, or name another with --checkpoint"
 DEFAULT = Path("saved_models") / "mnist_cnn_final.pth"
@@ -38,7 +38,7 @@ class Checkpoint:
         data_sha256: of the training images and labels (`data_loader.fingerprint`).
         history: one dict of plain values per finished epoch.
         temperature: what logits are divided by so that probabilities are calibrated; above 0.
-        familiarity: which answers to trust; None until training has ended.
+        ood_detector: which answers to trust; None until training has ended.
         training_state: optimizers, schedulers and how far an unfinished epoch is, for going on; None in a final model.
     """
 
@@ -50,7 +50,7 @@ class Checkpoint:
     data_sha256: str
     history: list[dict[str, Any]]
     temperature: float
-    familiarity: Familiarity | None = None
+    ood_detector: OODDetector | None = None
     training_state: dict[str, Any] | None = None
 
     def build_model(self) -> Network:
@@ -81,14 +81,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint whole or not at all."""
     content = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     content["model_config"] = dataclasses.asdict(checkpoint.model_config)
-    content["familiarity"] = vars(checkpoint.familiarity) if checkpoint.familiarity else None
+    content["ood_detector"] = vars(checkpoint.ood_detector) if checkpoint.ood_detector else None
     buffer = io.BytesIO()  # a full disk then raises OSError, as for any file
     torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(sealed(buffer.getvalue()))
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(with_checksum(buffer.getvalue()))
 
 
-def sealed(archive: bytes) -> bytes:
+def with_checksum(archive: bytes) -> bytes:
     """Put the SHA-256 of a zip archive, which is what torch.save writes, into the archive's comment.
 
     The comment is what a zip file ends with, after its length in two bytes (APPNOTE.TXT 4.3.16).
@@ -98,8 +98,8 @@ def sealed(archive: bytes) -> bytes:
     return content + hashlib.sha256(content).hexdigest().encode()
 
 
-def is_whole(archive: bytes) -> bool:
-    """Tell whether every byte of an archive is as `sealed` left it."""
+def is_intact(archive: bytes) -> bool:
+    """Tell whether every byte of an archive is as `with_checksum` left it."""
     size = 2 * hashlib.sha256().digest_size
     return hashlib.sha256(archive[:-size]).hexdigest().encode() == archive[-size:]
 
@@ -120,14 +120,14 @@ def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
         InputError: as `load_checkpoint`.
     """
     try:
-        content = open_archive(archive, FORMAT_VERSION, is_whole(archive))
+        content = open_archive(archive, FORMAT_VERSION, is_intact(archive))
     except ArchiveError as error:
         raise InputError(f"{where} {error}; {ADVICE}") from None
     try:
         del content["format_version"]
         content["model_config"] = ModelConfig(**content["model_config"])
-        if content["familiarity"] is not None:
-            content["familiarity"] = Familiarity(**content["familiarity"])
+        if content["ood_detector"] is not None:
+            content["ood_detector"] = OODDetector(**content["ood_detector"])
         checkpoint = Checkpoint(**content)
         check(checkpoint)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -155,5 +155,5 @@ def check(checkpoint: Checkpoint) -> None:
     if not 0 < checkpoint.temperature < math.inf:
         raise ValueError(f"temperature is {checkpoint.temperature}")
     checkpoint.build_model()
-    if checkpoint.familiarity:
-        checkpoint.familiarity.check(checkpoint.model_config)
+    if checkpoint.ood_detector:
+        checkpoint.ood_detector.check(checkpoint.model_config)

@@ -58,7 +58,7 @@ class OnnxFile:
         inputs: shape of each, `BATCH` where a dimension has a name in place of a number.
         outputs: the same.
         declared: the same, of some values in between.
-        about: the metadata.
+        metadata: of the file.
     """
 
     operators: list[tuple[str, int]]
@@ -68,7 +68,7 @@ class OnnxFile:
     inputs: dict[str, Shape]
     outputs: dict[str, Shape]
     declared: dict[str, Shape]
-    about: dict[str, str]
+    metadata: dict[str, str]
 
 
 def read_onnx(content: bytes) -> OnnxFile:
@@ -88,7 +88,7 @@ def read_onnx(content: bytes) -> OnnxFile:
         inputs=unique(declaration(one) for one in graph.messages(11, VALUE)),
         outputs=unique(declaration(one) for one in graph.messages(12, VALUE)),
         declared=unique(declaration(one) for one in graph.messages(13, VALUE)),
-        about=unique((entry.text(1), entry.text(2)) for entry in model.messages(14, ENTRY)),
+        metadata=unique((entry.text(1), entry.text(2)) for entry in model.messages(14, ENTRY)),
     )
 
 

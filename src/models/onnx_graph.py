@@ -16,7 +16,7 @@ MOST_VALUES = 2**25  # computed for one image: 128 MiB of floats; `best` compute
 MOST_WORK = 2**32  # multiplications and additions for one image, a second or a few; `best` has 19 million
 
 INPUTS: dict[str, Shape] = {"pixels": (BATCH, 28, 28)}
-OUTPUTS = {"logits", "probabilities", "distance"}
+OUTPUTS = {"logits", "probabilities", "ood_score"}
 
 AXIS: dict[str, Collection[Attribute]] = {"axis": range(4)}
 REDUCTION: dict[str, Collection[Attribute]] = {"keepdims": (0, 1), "noop_with_empty_axes": (0,)}

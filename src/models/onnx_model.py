@@ -33,7 +33,7 @@ PART = 128  # images to a thread, fewer where they would take more than
 PART_VALUES = 2**27  # computed at once: 512 MiB of floats
 SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"  # protobuf: metadata entry (field 14) of key sha256 and 64 bytes of value
 POSITIVE = (sys.float_info.min, sys.float_info.max)
-RANGES = {"temperature": POSITIVE, "least_probability": (0, 1), "most_distance": POSITIVE, "accuracy": (0, 1)}
+RANGES = {"temperature": POSITIVE, "probability_threshold": (0, 1), "ood_threshold": POSITIVE, "accuracy": (0, 1)}
 ADVICE = "export it again with `mnist-cnn export`, or name another with --checkpoint"
 
 
@@ -43,39 +43,39 @@ class OnnxModel:
 
     Attributes:
         classes: the name of each class.
-        least_probability: of a trusted answer, 0..1.
-        most_distance: of a trusted answer, as in `Familiarity`.
-        about: the file's metadata: dataset, version, hash of the checkpoint, temperature, accuracy, ...
+        probability_threshold: of a trusted answer, 0..1.
+        ood_threshold: of a trusted answer, as in `OODDetector`.
+        metadata: the file's metadata: dataset, version, hash of the checkpoint, temperature, accuracy, ...
         part: how many images a thread gives it at once.
         session: runs the network.
     """
 
     classes: tuple[str, ...]
-    least_probability: float
-    most_distance: float
-    about: dict[str, str]
+    probability_threshold: float
+    ood_threshold: float
+    metadata: dict[str, str]
     part: int
     session: onnxruntime.InferenceSession
 
-    def look(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Return calibrated probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+    def infer(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Return calibrated probabilities [N, classes] and OOD scores [N] of uint8 images [N, 28, 28]."""
         parts = [images[start : start + self.part] for start in range(0, len(images), self.part)]
         if len(parts) <= 1:
             return self.run(images)
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # faster than ONNX Runtime's own, which share every layer
-            probabilities, distances = zip(*threads.map(self.run, parts), strict=True)
-        return np.concatenate(probabilities), np.concatenate(distances)
+            probabilities, ood_scores = zip(*threads.map(self.run, parts), strict=True)
+        return np.concatenate(probabilities), np.concatenate(ood_scores)
 
     def run(self, images: Pixels) -> tuple[Floats, Floats]:
         """Do the same on one core."""
         try:
-            probabilities, distances = self.session.run(["probabilities", "distance"], {"pixels": images})
+            probabilities, ood_scores = self.session.run(["probabilities", "ood_score"], {"pixels": images})
         except Exception as error:  # ONNX Runtime has a type for every way to fail
-            raise InputError(f"the model {self.about['name']} fails ({type(error).__name__}); {ADVICE}") from None
-        return probabilities.astype(np.float64), distances.astype(np.float64)
+            raise InputError(f"the model {self.metadata['name']} fails ({type(error).__name__}); {ADVICE}") from None
+        return probabilities.astype(np.float64), ood_scores.astype(np.float64)
 
 
-def sealed(content: bytes) -> bytes:
+def with_checksum(content: bytes) -> bytes:
     """Append to a serialised ONNX model, as its last metadata, the hash of what comes before."""
     return content + SEAL + hashlib.sha256(content).hexdigest().encode()
 
@@ -103,7 +103,7 @@ def parse(content: bytes, name: str) -> OnnxModel:
     try:
         file = read_onnx(content)
         part = max(1, min(PART, PART_VALUES // check_graph(file)))
-        classes, least_probability, most_distance = check_about(file.about)
+        classes, probability_threshold, ood_threshold = check_metadata(file.metadata)
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         shapes = {put.name: (put.type, *put.shape[1:]) for put in (*session.get_inputs(), *session.get_outputs())}
     except Exception as error:  # crafted bytes can be wrong in any way, and ONNX Runtime has a type for each
@@ -113,11 +113,11 @@ def parse(content: bytes, name: str) -> OnnxModel:
         "pixels": ("tensor(uint8)", 28, 28),
         "logits": ("tensor(float)", len(classes)),
         "probabilities": ("tensor(float)", len(classes)),
-        "distance": ("tensor(float)",),
+        "ood_score": ("tensor(float)",),
     }
     if shapes != expected:
         raise InputError(f"{name} is not a model of this program (its inputs or outputs); {ADVICE}")
-    return OnnxModel(classes, least_probability, most_distance, file.about, part, session)
+    return OnnxModel(classes, probability_threshold, ood_threshold, file.metadata, part, session)
 
 
 def unsealed(content: bytes) -> str:
@@ -134,23 +134,23 @@ def unsealed(content: bytes) -> str:
     return f"is no ONNX file: it begins with {content[:8]!r}"
 
 
-def check_about(about: dict[str, str]) -> tuple[tuple[str, ...], float, float]:
+def check_metadata(metadata: dict[str, str]) -> tuple[tuple[str, ...], float, float]:
     """Check a file's metadata.
 
     Returns:
-        The classes, the least probability and the most distance of a trusted answer.
+        The classes, the probability threshold and the OOD threshold of a trusted answer.
 
     Raises:
         ValueError: one is missing, is not printable or is out of its range.
     """
     for key in ("name", "dataset", "version"):
-        check_name(about.get(key), f"the {key}")
-    classes = tuple(about.get("classes", "").split("\n"))
+        check_name(metadata.get(key), f"the {key}")
+    classes = tuple(metadata.get("classes", "").split("\n"))
     check_classes(classes)
-    if not re.fullmatch("[0-9a-f]{64}", about.get("checkpoint_sha256", "")):
+    if not re.fullmatch("[0-9a-f]{64}", metadata.get("checkpoint_sha256", "")):
         raise ValueError("checkpoint_sha256 is no SHA-256")
     for key, (least, most) in RANGES.items():
-        value = about.get(key, "0" if key == "accuracy" else "none")
+        value = metadata.get(key, "0" if key == "accuracy" else "none")
         if not least <= float(value) <= most:
             raise ValueError(f"{key} is {value}")
-    return classes, float(about["least_probability"]), float(about["most_distance"])
+    return classes, float(metadata["probability_threshold"]), float(metadata["ood_threshold"])

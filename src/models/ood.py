@@ -1,4 +1,4 @@
-"""How much a picture resembles the digits a network was trained on: what it should not be trusted with."""
+"""Out-of-distribution detection: how unlike the training images an image is, and which predictions to trust."""
 
 import math
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import ModelConfig, Network
 from mnist_cnn.data_loader import Split, batches
 
-PASS = 0.995  # share of the validation digits that an answer may be trusted for
+PASS = 0.995  # share of the validation images that pass both thresholds
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """Where digits lie in a network, and how far from there, or how sure, an answer is no longer trusted.
+class OODDetector:
+    """An out-of-distribution score, and the thresholds that a trusted prediction passes.
 
-    The distance is Mahalanobis' to the nearest class mean, with one covariance for all classes (Lee et al. 2018,
-    "A Simple Unified Framework for Detecting Out-of-Distribution Samples", section 2.1).
+    The score is the squared Mahalanobis distance to the nearest class mean, with one covariance for all classes (Lee
+    et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples", section 2.1).
 
     Attributes:
-        means: float32 [classes, D], of what `CNN.describe` gives.
+        means: float32 [classes, D], class means of the features of `CNN.logits_and_features`.
         whitening: float32 [D, D]; times its transpose it is the inverse covariance.
-        most_distance: of a trusted answer.
-        least_probability: of a trusted answer, 0..1.
+        ood_threshold: largest score of a trusted prediction.
+        probability_threshold: least probability of a trusted prediction, 0..1.
     """
 
     means: Tensor
     whitening: Tensor
-    most_distance: float
-    least_probability: float
+    ood_threshold: float
+    probability_threshold: float
 
     def check(self, model: ModelConfig) -> None:
         """Check that this fits a network.
@@ -42,79 +42,77 @@ class Familiarity:
         size = model.members * sum(widths[1:] or widths)
         shapes = tuple(self.means.shape), tuple(self.whitening.shape)
         if shapes != ((model.classes, size), (size, size)):
-            raise ValueError(f"familiarity has shapes {shapes}")
+            raise ValueError(f"ood_detector has shapes {shapes}")
         for tensor in (self.means, self.whitening):
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-                raise ValueError("familiarity is not finite, or not torch.float32")
-        if not (0 < self.most_distance < math.inf and 0 <= self.least_probability <= 1):
-            raise ValueError(f"familiarity has limits {self.most_distance} and {self.least_probability}")
+                raise ValueError("ood_detector is not finite, or not torch.float32")
+        if not (0 < self.ood_threshold < math.inf and 0 <= self.probability_threshold <= 1):
+            raise ValueError(f"ood_detector has limits {self.ood_threshold} and {self.probability_threshold}")
 
-    def distance(self, description: Tensor) -> Tensor:
-        """Return the squared distance [N] of descriptions [N, D] to the nearest class mean."""
-        places = (description @ self.whitening)[:, None] - self.means @ self.whitening
-        return places.square().sum(dim=2).amin(dim=1)
+    def score(self, features: Tensor) -> Tensor:
+        """Return the out-of-distribution score [N] of features [N, D]."""
+        whitened = (features @ self.whitening)[:, None] - self.means @ self.whitening
+        return whitened.square().sum(dim=2).amin(dim=1)
 
-    def trusted(self, probability: Tensor, distance: Tensor) -> float:
-        """Return the share 0..1 of answers to be trusted, by the probability [N] and the distance [N] of each."""
-        trusted = (probability >= self.least_probability) & (distance <= self.most_distance)
+    def trusted(self, probability: Tensor, score: Tensor) -> float:
+        """Return the share 0..1 of predictions to trust, by their probabilities [N] and scores [N]."""
+        trusted = (probability >= self.probability_threshold) & (score <= self.ood_threshold)
         return float(trusted.double().mean())
 
 
-class WithDistance(nn.Module):
-    """A network that puts the distance to what it knows beside the logits, in one pass."""
+class WithOODScore(nn.Module):
+    """A network that returns its logits and the out-of-distribution score in one pass."""
 
-    def __init__(self, network: Network, familiarity: Familiarity) -> None:
+    def __init__(self, network: Network, ood_detector: OODDetector) -> None:
         """Keep both."""
         super().__init__()
-        self.network, self.familiarity = network, familiarity
+        self.network, self.ood_detector = network, ood_detector
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images as `CNN.forward` takes them to logits and a distance each, float32 [N, classes + 1] on the CPU."""
-        logits, description = (part.float().cpu() for part in self.network.describe(images))
-        return torch.cat([logits, self.familiarity.distance(description)[:, None]], dim=1)
+        """Map images as `CNN.forward` takes them to logits and a score, float32 [N, classes + 1] on the CPU."""
+        logits, features = (part.float().cpu() for part in self.network.logits_and_features(images))
+        return torch.cat([logits, self.ood_detector.score(features)[:, None]], dim=1)
 
 
-def fit_familiarity(model: Network, train: Split, val: Split, temperature: float) -> Familiarity:
-    """Measure means and covariance on training images, and choose limits so that 99.5 % of validation pass.
+def fit_ood_detector(model: Network, train: Split, val: Split, temperature: float) -> OODDetector:
+    """Fit means and covariance to training images; choose thresholds that 99.5 % of the validation images pass.
 
-    A class without an image gets the mean of another, which changes no distance.
+    A class without an image gets the mean of another class, which changes no score.
     """
     model.eval()
-    known, labels = describe(model, train)[1], train.labels.cpu()
-    there = set(labels.tolist())
-    places = [digit if digit in there else min(there) for digit in range(model.config.classes)]
-    means = torch.stack([known[labels == digit].mean(dim=0) for digit in places])
-    residuals = (known - means[labels]).double()
+    features, labels = logits_and_features(model, train)[1], train.labels.cpu()
+    present = set(labels.tolist())
+    sources = [digit if digit in present else min(present) for digit in range(model.config.classes)]
+    means = torch.stack([features[labels == digit].mean(dim=0) for digit in sources])
+    residuals = (features - means[labels]).double()
     covariance = residuals.T @ residuals / len(residuals)
     covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
-    unlimited = Familiarity(means, whitening, float("inf"), 0.0)
-    logits, description = describe(model, val)
-    probability, distance = (logits / temperature).softmax(dim=1).amax(dim=1), unlimited.distance(description)
-    share = both_pass(probability, distance)
-    return Familiarity(means, whitening, distance.quantile(share).item(), probability.quantile(1 - share).item())
+    detector = OODDetector(means, whitening, float("inf"), 0.0)
+    logits, features = logits_and_features(model, val)
+    probability, score = (logits / temperature).softmax(dim=1).amax(dim=1), detector.score(features)
+    share = share_of_each(probability, score)
+    return OODDetector(means, whitening, score.quantile(share).item(), probability.quantile(1 - share).item())
 
 
-def both_pass(probability: Tensor, distance: Tensor) -> float:
-    """Find the share that may pass either limit so that 99.5 % pass both."""
+def share_of_each(probability: Tensor, score: Tensor) -> float:
+    """Find by bisection the share that passes each threshold so that `PASS` pass both."""
     low, high = PASS, 1.0
     for _ in range(20):
         share = (low + high) / 2
-        passing = (distance <= distance.quantile(share)) & (probability >= probability.quantile(1 - share))
+        passing = (score <= score.quantile(share)) & (probability >= probability.quantile(1 - share))
         low, high = (share, high) if passing.float().mean() < PASS else (low, share)
     return high
 
 
 @torch.inference_mode()
-def describe(model: Network, split: Split) -> tuple[Tensor, Tensor]:
-    """Return logits [N, classes] and descriptions [N, D] of a split, float32 on the CPU."""
+def logits_and_features(model: Network, split: Split) -> tuple[Tensor, Tensor]:
+    """Return logits [N, classes] and features [N, D] of a split, float32 on the CPU."""
     device = next(model.parameters()).device
-    with tqdm(
-        total=len(split), desc="limits of trust", unit=" images", unit_scale=True, leave=False, disable=None
-    ) as bar:
+    with tqdm(total=len(split), desc="OOD detector", unit=" images", unit_scale=True, leave=False, disable=None) as bar:
         parts = []
         for batch in batches(split, 1000):
-            parts.append(model.describe(batch.images.to(device)))
+            parts.append(model.logits_and_features(batch.images.to(device)))
             bar.update(len(batch))
-    logits, descriptions = zip(*parts, strict=True)
-    return torch.cat(logits).cpu(), torch.cat(descriptions).cpu()
+    logits, features = zip(*parts, strict=True)
+    return torch.cat(logits).cpu(), torch.cat(features).cpu()

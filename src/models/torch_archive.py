@@ -22,7 +22,7 @@ MOST_PICKLE = 4 * 2**20  # bytes; a checkpoint of `default` has 8,000
 MOST_RECORDS = 2**17
 MOST_ITEMS = 2**18  # values and tensors, as often as they are referred to
 MOST_DEPTH = 20  # of nested values
-OURS = (b"data_sha256", b"familiarity")  # keys that no other program's checkpoints have
+OURS = (b"data_sha256", b"ood_detector")  # keys that no other program's checkpoints have
 HARMLESS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch \w+Storage")
 OTHERS = {
     b"": "is empty",

@@ -23,31 +23,31 @@ class TorchModel:
         Raises:
             InputError: the training has not ended.
         """
-        if checkpoint.familiarity is None:
+        if checkpoint.ood_detector is None:
             raise InputError(f"{file} comes from a training that has not ended; go on with --resume, or name another")
         self.classes = checkpoint.classes
-        self.least_probability = checkpoint.familiarity.least_probability
-        self.most_distance = checkpoint.familiarity.most_distance
-        self.about = {
+        self.probability_threshold = checkpoint.ood_detector.probability_threshold
+        self.ood_threshold = checkpoint.ood_detector.ood_threshold
+        self.metadata = {
             "name": file.stem,
             "dataset": checkpoint.dataset,
             "classes": "\n".join(checkpoint.classes),
             "version": importlib.metadata.version("mnist-cnn"),
             "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "temperature": repr(checkpoint.temperature),
-            "least_probability": repr(self.least_probability),
-            "most_distance": repr(self.most_distance),
+            "probability_threshold": repr(self.probability_threshold),
+            "ood_threshold": repr(self.ood_threshold),
         }
-        self.familiarity, self.temperature = checkpoint.familiarity, checkpoint.temperature
+        self.ood_detector, self.temperature = checkpoint.ood_detector, checkpoint.temperature
         self.network = checkpoint.build_model()
 
     @torch.inference_mode()
-    def look(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Return calibrated probabilities [N, classes] and distances [N] of uint8 images [N, 28, 28]."""
+    def infer(self, images: Pixels) -> tuple[Floats, Floats]:
+        """Return calibrated probabilities [N, classes] and OOD scores [N] of uint8 images [N, 28, 28]."""
         batches = torch.split(torch.from_numpy(images[:, None]), BATCH)
-        logits, description = map(torch.cat, zip(*map(self.network.describe, batches), strict=True))
+        logits, features = map(torch.cat, zip(*map(self.network.logits_and_features, batches), strict=True))
         probabilities = (logits.double() / self.temperature).softmax(dim=1)
-        return probabilities.numpy(), self.familiarity.distance(description).double().numpy()
+        return probabilities.numpy(), self.ood_detector.score(features).double().numpy()
 
 
 def load_torch(path: Path) -> TorchModel:

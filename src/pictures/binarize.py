@@ -23,7 +23,7 @@ LEAST_NOISE = 2.0  # of 255: rounding and JPEG hide what paper varies by
 
 
 @dataclass(frozen=True)
-class Ink:
+class Foreground:
     """Ink told from paper.
 
     Attributes:
@@ -38,7 +38,7 @@ class Ink:
     zoom: int
 
 
-def find_ink(grey: Pixels) -> Ink:
+def find_foreground(grey: Pixels) -> Foreground:
     """Tell ink from paper: remove uneven light, find out which of light and dark is ink, threshold, drop specks.
 
     There is none on a blank sheet: where what is left is not seen against its paper, or is its ruling.
@@ -57,7 +57,7 @@ def find_ink(grey: Pixels) -> Ink:
     mask = without_specks(without_boxes(without_rules(standing_out)))
     if not is_seen(contrast, mask, standing_out, zoom) or is_ruling(mask, standing_out):
         mask = np.zeros_like(mask)
-    return Ink(contrast.clip(0, 255), mask, zoom)
+    return Foreground(contrast.clip(0, 255), mask, zoom)
 
 
 def paper(grey: Pixels, even: bool) -> tuple[Floats, bool]:

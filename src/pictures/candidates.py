@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.binarize import Box, Ink, bounding_box, find_ink
+from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
 from mnist_cnn.pictures.image_io import Picture, Pixels, read_picture
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
-from mnist_cnn.pictures.segment import Piece, Span, find_digits, spans
+from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 
 TURN = 8  # degrees
 BLANK = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image with nothing on it
@@ -27,7 +27,7 @@ class Candidate:
 
 
 Choice = tuple[Candidate, ...]
-"""What may be the digits in a piece of ink; those whose spans join from first to last are to be chosen."""
+"""What may be the digits in a component of ink; those whose spans join from first to last are to be chosen."""
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,21 @@ def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice,
     """Prepare a picture's digit, or all of its digits in reading order."""
     if picture.grey.shape == (SIDE, SIDE) and not several:
         return ((small_candidate(picture.grey, mnist_style),),)
-    ink = find_ink(picture.grey)
+    ink = find_foreground(picture.grey)
     if several:
         return tuple(
-            tuple(candidate(part, ink, picture, number, span) for part, span in spans(piece))
+            tuple(candidate(part, ink, picture, number, span) for part, span in spans(component))
             for number, line in enumerate(find_digits(ink.mask))
-            for piece in line
+            for component in line
         )
     box = bounding_box(ink.mask)
-    return ((candidate(Piece(box, ink.mask), ink, picture) if box else Candidate((), None),),)
+    return ((candidate(Component(box, ink.mask), ink, picture) if box else Candidate((), None),),)
 
 
-def candidate(piece: Piece, ink: Ink, picture: Picture, line: int = 0, span: Span = (0, 1)) -> Candidate:
-    """Prepare a piece of ink."""
-    image = to_mnist(piece.mask)
-    return Candidate(views(image), in_picture(piece.box, ink, picture), line, span)
+def candidate(component: Component, ink: Foreground, picture: Picture, line: int = 0, span: Span = (0, 1)) -> Candidate:
+    """Prepare a component of ink."""
+    image = to_mnist(component.mask)
+    return Candidate(test_time_augmentations(image), in_picture(component.box, ink, picture), line, span)
 
 
 def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
@@ -97,16 +97,18 @@ def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
         return Candidate((), None)
     if mnist_style:
         return Candidate((image,), whole)
-    ink = find_ink(image)
+    ink = find_foreground(image)
     box = bounding_box(ink.mask)
     if box is None:
         return Candidate((image,), whole)
-    cleaned = views(to_mnist(ink.mask))
+    cleaned = test_time_augmentations(to_mnist(ink.mask))
     black_and_white = np.isin(image, (image.min(), image.max())).all()
-    return Candidate(cleaned if black_and_white else cleaned + views(image), in_picture(box, ink, Picture(image)))
+    return Candidate(
+        cleaned if black_and_white else cleaned + test_time_augmentations(image), in_picture(box, ink, Picture(image))
+    )
 
 
-def views(image: Pixels) -> tuple[Pixels, ...]:
+def test_time_augmentations(image: Pixels) -> tuple[Pixels, ...]:
     """Show a 28x28 image as it is and turned a little either way: writers lean, and MNIST's lean otherwise."""
     middle = ((SIDE - 1) / 2, (SIDE - 1) / 2)
     turns = (cv2.getRotationMatrix2D(middle, degrees, 1) for degrees in (-TURN, TURN))
@@ -114,7 +116,7 @@ def views(image: Pixels) -> tuple[Pixels, ...]:
     return image, *(np.asarray(one, dtype=np.uint8) for one in turned)
 
 
-def in_picture(box: Box, ink: Ink, picture: Picture) -> Box:
+def in_picture(box: Box, ink: Foreground, picture: Picture) -> Box:
     """Turn a box in the ink's pixels into one in the picture's own."""
     factor = picture.scale / ink.zoom
     left, top, width, height = (round(side * factor) for side in box)

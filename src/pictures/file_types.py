@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from mnist_cnn.common.console import counted
+from mnist_cnn.common.console import pluralize
 from mnist_cnn.pictures.image_io import SUFFIXES
 
 PICTURE = "picture"
@@ -12,7 +12,7 @@ SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synolo
 
 def without_pictures(kinds: Counter[str]) -> str:
     """Say what there is besides pictures, the most first."""
-    return ", ".join(counted(number, name) for name, number in kinds.most_common() if name != PICTURE)
+    return ", ".join(pluralize(number, name) for name, number in kinds.most_common() if name != PICTURE)
 
 
 def is_hidden(path: Path) -> bool:

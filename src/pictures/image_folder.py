@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mnist_cnn.common.distributed import rank
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.binarize import find_ink
+from mnist_cnn.pictures.binarize import find_foreground
 from mnist_cnn.pictures.file_types import PICTURE, is_hidden, kind, without_pictures
 from mnist_cnn.pictures.image_io import SUFFIXES, Pixels, read_picture
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
@@ -86,7 +86,7 @@ def prepared_image(file: Path) -> Pixels:
     grey = read_picture(file).grey
     if grey.shape == (SIDE, SIDE) and is_mnist_style(grey[None])[0]:
         return grey
-    image = to_mnist(find_ink(grey).mask)
+    image = to_mnist(find_foreground(grey).mask)
     if not image.any():
         raise InputError(f"{file}: nothing is drawn on it; take it out of the dataset")
     return image

@@ -171,7 +171,7 @@ def from_array(array: npt.NDArray[Any], name: str) -> Pixels:
 
 
 def shrink(pixels: Pixels) -> Picture:
-    """Average squares of pixels until no side is above 800, then make it grey."""
+    """Ensemble squares of pixels until no side is above 800, then make it grey."""
     scale = -(-max(pixels.shape[:2]) // LONGEST_SIDE)
     if scale > 1:
         height, width = (-(-side // scale) for side in pixels.shape[:2])

@@ -11,7 +11,7 @@ from mnist_cnn.pictures.preprocess import stroke_width
 
 SMALL = 0.5  # of the usual height: what is smaller belongs to a digit beside it, or is no digit
 WIDEST = 1.6  # of its height: no digit is wider
-MOST_CUTS = 20  # of one piece of ink
+MOST_CUTS = 20  # of one component of ink
 NARROW = 0.8  # of its height: what is wider may be digits that touch
 
 
@@ -19,7 +19,7 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Piece:
+class Component:
     """The ink of one digit: its box in the picture and its mask, bool [height, width] of the box."""
 
     box: Box
@@ -32,55 +32,59 @@ class Piece:
         return left + width / 2, top + height / 2
 
 
-def find_digits(mask: Mask) -> list[list[Piece]]:
+def find_digits(mask: Mask) -> list[list[Component]]:
     """Cut ink into digits: the strokes of one are joined, and lines are told apart.
 
     Args:
         mask: bool [H, W].
 
     Returns:
-        Lines from top to bottom, the digits of each from left to right; digits that touch are one piece.
+        Lines from top to bottom, the digits of each from left to right; digits that touch are one component.
     """
     strokes = connected(mask)
     if not strokes:
         return []
     usual = usual_height(strokes)
-    return lines([piece for piece in join(strokes, usual) if piece.box[3] >= SMALL * usual])
+    return lines([component for component in join(strokes, usual) if component.box[3] >= SMALL * usual])
 
 
-def connected(mask: Mask) -> list[Piece]:
+def connected(mask: Mask) -> list[Component]:
     """Take connected ink apart."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    pieces = []
+    components = []
     for label in range(1, count):
         left, top, width, height = (int(n) for n in stats[label, :4])
-        pieces.append(Piece((left, top, width, height), labels[top : top + height, left : left + width] == label))
-    return pieces
+        components.append(
+            Component((left, top, width, height), labels[top : top + height, left : left + width] == label)
+        )
+    return components
 
 
-def usual_height(pieces: list[Piece]) -> float:
+def usual_height(components: list[Component]) -> float:
     """Return the height of a digit: the median over strokes, each counting by its height."""
-    heights = np.sort([piece.box[3] for piece in pieces])
+    heights = np.sort([component.box[3] for component in components])
     return float(heights[np.searchsorted(heights.cumsum(), heights.sum() / 2)])
 
 
-def join(pieces: list[Piece], usual: float) -> list[Piece]:
-    """Join each small stroke to the piece it is nearest to, and strokes that lie above each other within a digit."""
+def join(components: list[Component], usual: float) -> list[Component]:
+    """Merge each small stroke with its nearest component, and strokes that overlap vertically within a digit."""
     joined = True
     while joined:
         joined = False
-        for one in sorted(pieces, key=lambda piece: piece.box[3]):
-            others = [other for other in pieces if other is not one and belong(one, other, usual)]
+        for one in sorted(components, key=lambda component: component.box[3]):
+            others = [other for other in components if other is not one and belong(one, other, usual)]
             if others:
                 nearest = min(others, key=lambda other: distance(one.box, other.box))
-                pieces = [piece for piece in pieces if piece is not one and piece is not nearest]
-                pieces.append(union(one, nearest))
+                components = [
+                    component for component in components if component is not one and component is not nearest
+                ]
+                components.append(union(one, nearest))
                 joined = True
                 break
-    return pieces
+    return components
 
 
-def belong(one: Piece, other: Piece, usual: float) -> bool:
+def belong(one: Component, other: Component, usual: float) -> bool:
     """Tell whether two strokes are parts of one digit."""
     box = union_box(one.box, other.box)
     if box[3] > 1.35 * max(usual, one.box[3], other.box[3]) or box[2] > WIDEST * max(usual, box[3]):
@@ -105,33 +109,33 @@ def union_box(one: Box, other: Box) -> Box:
     return left, top, right - left, bottom - top
 
 
-def union(one: Piece, other: Piece) -> Piece:
-    """Put two pieces into one."""
+def union(one: Component, other: Component) -> Component:
+    """Put two components into one."""
     box = union_box(one.box, other.box)
     mask = np.zeros((box[3], box[2]), dtype=np.bool_)
-    for piece in (one, other):
-        left, top = piece.box[0] - box[0], piece.box[1] - box[1]
-        mask[top : top + piece.box[3], left : left + piece.box[2]] |= piece.mask
-    return Piece(box, mask)
+    for component in (one, other):
+        left, top = component.box[0] - box[0], component.box[1] - box[1]
+        mask[top : top + component.box[3], left : left + component.box[2]] |= component.mask
+    return Component(box, mask)
 
 
-def spans(piece: Piece) -> list[tuple[Piece, Span]]:
-    """List what may be a digit in a piece of ink: all of it, or what lies between places where it may be cut.
+def spans(component: Component) -> list[tuple[Component, Span]]:
+    """List what may be a digit in a component of ink: all of it, or what lies between places where it may be cut.
 
     Returns:
         Each part with the numbers of the edges it lies between; those from the first edge to the last, end to start,
-        make up the piece. The network is to choose among them (Casey and Lecolinet 1996, "A Survey of Methods and
+        make up the component. The network is to choose among them (Casey and Lecolinet 1996, "A Survey of Methods and
         Strategies in Character Segmentation", section 4).
     """
-    left, top, width, height = piece.box
-    edges = [0, *(cuts(piece.mask) if width > NARROW * height else ()), width]
+    left, top, width, height = component.box
+    edges = [0, *(cuts(component.mask) if width > NARROW * height else ()), width]
     parts = []
     for (first, start), (last, end) in itertools.combinations(enumerate(edges), 2):
-        box = bounding_box(piece.mask[:, start:end])
+        box = bounding_box(component.mask[:, start:end])
         if box is not None and (end - start <= WIDEST * height or last == first + 1 or end - start == width):
             x, y, w, h = box
-            ink = piece.mask[y : y + h, start + x : start + x + w]
-            parts.append((Piece((left + start + x, top + y, w, h), ink), (first, last)))
+            ink = component.mask[y : y + h, start + x : start + x + w]
+            parts.append((Component((left + start + x, top + y, w, h), ink), (first, last)))
     return parts
 
 
@@ -146,19 +150,19 @@ def cuts(mask: Mask) -> list[int]:
     return [int(np.median(group)) for group in groups][:MOST_CUTS]
 
 
-def lines(pieces: list[Piece]) -> list[list[Piece]]:
-    """Sort pieces into lines of text, which may slope a little."""
-    found: list[list[Piece]] = []
-    for piece in sorted(pieces, key=lambda piece: piece.middle[0]):
-        near = [line for line in found if beside(line[-1], piece)]
+def lines(components: list[Component]) -> list[list[Component]]:
+    """Sort components into lines of text, which may slope a little."""
+    found: list[list[Component]] = []
+    for component in sorted(components, key=lambda component: component.middle[0]):
+        near = [line for line in found if beside(line[-1], component)]
         if near:
-            min(near, key=lambda line: abs(line[-1].middle[1] - piece.middle[1])).append(piece)
+            min(near, key=lambda line: abs(line[-1].middle[1] - component.middle[1])).append(component)
         else:
-            found.append([piece])
-    return sorted(found, key=lambda line: np.mean([piece.middle[1] for piece in line]))
+            found.append([component])
+    return sorted(found, key=lambda line: np.mean([component.middle[1] for component in line]))
 
 
-def beside(one: Piece, other: Piece) -> bool:
-    """Tell whether two pieces overlap in height by at least half of the lower one."""
+def beside(one: Component, other: Component) -> bool:
+    """Tell whether two components overlap in height by at least half of the lower one."""
     shared = min(one.box[1] + one.box[3], other.box[1] + other.box[3]) - max(one.box[1], other.box[1])
     return shared > 0.5 * min(one.box[3], other.box[3])

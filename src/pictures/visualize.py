@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mnist_cnn.common.files import whole_file
-from mnist_cnn.pictures.binarize import Box, find_ink
+from mnist_cnn.common.files import atomic_write
+from mnist_cnn.pictures.binarize import Box, find_foreground
 from mnist_cnn.pictures.image_io import Pixels, read_picture
 
 TILE, GAP, CAPTION = 224, 12, 28
@@ -24,7 +24,7 @@ def draw_steps(source: object, seen: Sequence[Pixels], names: Sequence[str], pat
         path: of the PNG.
     """
     grey = read_picture(source).grey
-    ink = find_ink(grey)
+    ink = find_foreground(grey)
     panels = [
         ("grey", grey),
         ("ink against paper", ink.contrast.astype(np.uint8)),
@@ -66,5 +66,5 @@ def draw_boxes(source: object, boxes: Sequence[Box], answers: Sequence[str], pat
 
 def save(sheet: Image.Image, path: Path) -> None:
     """Write a PNG whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         sheet.save(temporary, format="PNG")

@@ -26,12 +26,12 @@ from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.signals import handled, leave
 from mnist_cnn.models.onnx_model import PACKAGED
-from mnist_cnn.serving.middleware import Gatekeeper, problem
+from mnist_cnn.serving.middleware import LimitMiddleware, problem
 from mnist_cnn.serving.request_body import Drawing, RefusedError
 from mnist_cnn.serving.schemas import Answer, Answers, Card, Problem
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
-from mnist_cnn.serving.timeouts import PatientProtocol
+from mnist_cnn.serving.timeouts import TimeoutProtocol
 
 STOPPING = 10  # seconds for what has been accepted to be answered
 
@@ -132,7 +132,7 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
     known = {"/", "/docs", "/api/predict", "/api/model", "/healthz", "/readyz", "/metrics"}
     if allow_origin:
         app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "POST"])
-    app.add_middleware(Gatekeeper, metrics=service.metrics, known=known)
+    app.add_middleware(LimitMiddleware, metrics=service.metrics, known=known)
     return app
 
 
@@ -186,7 +186,7 @@ def command(
         config = uvicorn.Config(
             app,
             log_level="error",  # not a line for each client that sends nonsense
-            http=PatientProtocol,
+            http=TimeoutProtocol,
             ws="none",
             timeout_graceful_shutdown=STOPPING,
             server_header=False,

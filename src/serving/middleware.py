@@ -24,11 +24,11 @@ def problem(request: Request, status: int, code: str, message: str) -> JSONRespo
     return JSONResponse({"code": code, "message": message}, status, headers)
 
 
-class Gatekeeper:
+class LimitMiddleware:
     """Turns requests away when there are too many, counts and times them, and adds headers that keep browsers safe."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str]) -> None:
-        """Keep the application, and the paths that are counted by name."""
+        """Keep the application, and the paths that are pluralize by name."""
         self.app, self.metrics, self.known = app, metrics, known
         self.inside = 0
 

@@ -43,7 +43,7 @@ class RefusedError(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-class Room:
+class MemoryBudget:
     """Counts the bytes of bodies that are held, of all requests together."""
 
     def __init__(self) -> None:

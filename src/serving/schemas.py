@@ -18,8 +18,8 @@ class Card(Model):
     classes: list[str]
     accuracy: float | None
     temperature: float
-    least_probability: float
-    most_distance: float
+    probability_threshold: float
+    ood_threshold: float
 
 
 class Result(BaseModel):

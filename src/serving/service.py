@@ -17,7 +17,7 @@ from mnist_cnn.pictures.image_io import TooCostlyError, TooLargeError
 from mnist_cnn.pictures.sandbox import MOST_CANDIDATES, LostError, Sandbox
 from mnist_cnn.predict import Reading, as_dict
 from mnist_cnn.serving.batching import WAITING, Batcher, BusyError
-from mnist_cnn.serving.request_body import RefusedError, Room, read_pictures
+from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pictures
 from mnist_cnn.serving.schemas import Card
 
 PATIENCE = 30.0  # seconds that the files of a request may wait for the sandbox
@@ -49,7 +49,7 @@ class Service:
         """Remember what to load and how many bytes a body may have."""
         self.checkpoint, self.most, self.metrics = checkpoint, most, Metrics()
         self.batchers: dict[bool, Batcher] = {}  # one for pictures of one digit, which wait for no page of many
-        self.sandbox, self.room = Sandbox(), Room()
+        self.sandbox, self.room = Sandbox(), MemoryBudget()
         self.preparing = 0
         self.card: Card | None = None
 
@@ -67,7 +67,7 @@ class Service:
     async def work(self) -> None:
         """Load the model in a thread and answer."""
         classifier = await asyncio.to_thread(Classifier.load, self.checkpoint)
-        about = classifier.model.about
+        about = classifier.model.metadata
         self.card = Card(
             name=about["name"],
             hash=about["checkpoint_sha256"],
@@ -76,8 +76,8 @@ class Service:
             classes=list(classifier.classes),
             accuracy=float(about["accuracy"]) if "accuracy" in about else None,
             temperature=float(about["temperature"]),
-            least_probability=classifier.model.least_probability,
-            most_distance=classifier.model.most_distance,
+            probability_threshold=classifier.model.probability_threshold,
+            ood_threshold=classifier.model.ood_threshold,
         )
         self.batchers = {several: Batcher(classifier, several) for several in (False, True)}
         await asyncio.gather(*(batcher.run() for batcher in self.batchers.values()))

@@ -29,12 +29,12 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     """Write the page, an .onnx model and the runtime of a checked package into a folder."""
     found = load_onnx(model)
     card = {
-        "name": found.about["name"],
-        "dataset": found.about["dataset"],
-        "accuracy": float(found.about["accuracy"]) if "accuracy" in found.about else None,
+        "name": found.metadata["name"],
+        "dataset": found.metadata["dataset"],
+        "accuracy": float(found.metadata["accuracy"]) if "accuracy" in found.metadata else None,
         "classes": found.classes,
-        "least_probability": found.least_probability,
-        "most_distance": found.most_distance,
+        "probability_threshold": found.probability_threshold,
+        "ood_threshold": found.ood_threshold,
     }
     web = folder / "web"
     (web / "ort").mkdir(parents=True, exist_ok=True)

@@ -8,18 +8,18 @@ MOST_CONNECTIONS = 512  # at once; more are hung up on
 SECONDS = 5.0  # that a connection may wait, at least, before its next request has been asked
 LEAST_TAKEN = 2**16  # bytes of its answer that a client must take in this time, if so many are left
 MOST_HEADERS = 100
-MOST_UNFINISHED = 2**16  # bytes of a line of a request's head, or between pieces of its body
+MOST_UNFINISHED = 2**16  # bytes of a line of a request's head, or between components of its body
 MOST_PIPELINED = 16  # requests asked before the answer to the first
-TINY, MOST_TINY = 64, 10_000  # bytes of a piece of a body, and pieces as small as that in a request
+TINY, MOST_TINY = 64, 10_000  # bytes of a component of a body, and components as small as that in a request
 
 
-class PatientProtocol(HttpToolsProtocol):
+class TimeoutProtocol(HttpToolsProtocol):
     """HTTP within bounds of time and memory, where uvicorn would wait and collect for ever."""
 
     answering: RequestResponseCycle | None = None  # uvicorn knows the last request only, which may not have begun
     unfinished = 0  # bytes received since anything of a request was complete
     unsent = 0  # bytes of an answer that the client had not taken at the last look
-    tiny = 0  # pieces of the body
+    tiny = 0  # components of the body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at the clock."""
@@ -91,12 +91,12 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Count tiny pieces, each of which costs as much time as a large one."""
+        """Count tiny components, each of which costs as much time as a large one."""
         super().on_body(body)
         self.unfinished = 0
         self.tiny += len(body) < TINY
         if self.tiny > MOST_TINY:
-            raise ValueError("too many tiny pieces")
+            raise ValueError("too many tiny components")
 
     def on_message_complete(self) -> None:
         """Note that a request is whole."""

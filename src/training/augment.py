@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.training.counter_rng import Dice
+from mnist_cnn.training.counter_rng import CounterRNG
 
-SPOIL = {
+CORRUPTIONS = {
     "thicker": (0, 1, 0.25),
     "thinner": (0, 0.7, 0.2),
     "blur": (0.3, 1, 0.4),
@@ -31,7 +31,7 @@ SPOIL = {
     "paper": (0, 1, 1),
     "inverted": (0, 1, 1),
 }
-"""What spoils an image: the least and the largest strength, and the probability of being drawn at all (else 0)."""
+"""What corrupts an image: the least and the largest strength, and the probability of being drawn at all (else 0)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class AugmentConfig:
     serif: float = 0.25
     """Share of the ones that get a flag, and perhaps a foot; of digits only."""
     degrade: float = 0.25
-    """Share of the images that are spoilt: noise, blur, light, lines, strokes thickened or thinned."""
+    """Share of the images that are corrupted: noise, blur, light, lines, strokes thickened or thinned."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -68,34 +68,34 @@ class AugmentConfig:
                 raise InputError(f"--augment.{name} {limit} is outside 0..{most}; choose a value in it")
 
 
-def distort(images: Tensor, config: AugmentConfig, dice: Dice) -> Tensor:
+def distort(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:
     """Distort a batch as a training step does: moved, then some of it degraded.
 
     Args:
         images: [N, 1, H, W], any dtype, 0..255, background 0.
         config: how much.
-        dice: random numbers for each of the images.
+        rng: random numbers for each of the images.
 
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
-    return degrade(random_affine(images, config, dice), config.degrade, dice)
+    return corrupt(random_affine(images, config, rng), config.degrade, rng)
 
 
-def random_affine(images: Tensor, config: AugmentConfig, dice: Dice) -> Tensor:
+def random_affine(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:
     """Rotate, shift, scale and slant each image by its own random amounts; what moves in is background.
 
     Args:
         images: [N, 1, H, W], any dtype, background 0.
         config: the limits.
-        dice: random numbers for each of the images.
+        rng: random numbers for each of the images.
 
     Returns:
         float32 [N, 1, H, W], bilinearly sampled; not at all where every limit is 0.
     """
     if not any((config.rotation, config.shift, config.scale, config.shear, config.elastic)):
         return images.float()
-    rotation, scale, shear, shift_x, shift_y = dice.uniform(5, low=-1).T
+    rotation, scale, shear, shift_x, shift_y = rng.uniform(5, low=-1).T
     angle = rotation * math.radians(config.rotation)
     size = 1 + scale * config.scale
     cos, sin = angle.cos() / size, angle.sin() / size
@@ -106,7 +106,7 @@ def random_affine(images: Tensor, config: AugmentConfig, dice: Dice) -> Tensor:
     height, width = images.shape[2:]
     surfaces = plane(height, width, images.device)
     if config.elastic:
-        weights = torch.cat([weights, 2 * config.elastic * dice.uniform(2, 16, low=-1)], dim=2)
+        weights = torch.cat([weights, 2 * config.elastic * rng.uniform(2, 16, low=-1)], dim=2)
         surfaces = torch.cat([surfaces, hills(height, width, images.device)])
     grid = (weights.flatten(0, 1) @ surfaces.flatten(1)).view(-1, 2, height, width)
     return F.grid_sample(images.float(), grid.permute(0, 2, 3, 1), align_corners=False)
@@ -125,54 +125,54 @@ def hills(height: int, width: int, device: torch.device) -> Tensor:
     return F.interpolate(points, (height, width), mode="bicubic", align_corners=True).squeeze(1)
 
 
-def degrade(images: Tensor, share: float, dice: Dice) -> Tensor:
-    """Spoil some of the images the way cameras, scanners, paper and pens do.
+def corrupt(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
+    """Corrupt some of the images the way cameras, scanners, paper and pens do.
 
-    Each spoilt image gets a few of: thicker or thinner strokes, blur, a line across, a blot, uneven light, less
+    Each corrupted image gets a few of: thicker or thinner strokes, blur, a line across, a blot, uneven light, less
     contrast, sensor noise, dead pixels, light and dark exchanged.
 
     Args:
         images: float32 [N, 1, H, W], 0..255.
-        share: probability of an image being spoilt.
-        dice: random numbers for each of the images.
+        share: probability of an image being corrupted.
+        rng: random numbers for each of the images.
 
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
-    spoilt = dice.uniform() < share
-    if not spoilt.any():
+    corrupted = rng.uniform() < share
+    if not corrupted.any():
         return images
-    ink, dice, device = images[spoilt] / 255, dice[spoilt], images.device
+    ink, rng, device = images[corrupted] / 255, rng[corrupted], images.device
     height, width = ink.shape[2:]
-    strength = strengths(dice)
+    strength = strengths(rng)
     rows = torch.arange(height, device=device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=device).view(1, 1, 1, -1)
     ink = torch.lerp(ink, thicken(ink), strength["thicker"])
     ink = torch.lerp(ink, -thicken(-ink), strength["thinner"])
-    ink = torch.lerp(ink, blur(ink, dice), strength["blur"])
+    ink = torch.lerp(ink, blur(ink, rng), strength["blur"])
     angle, x, y = strength["line angle"], columns - width * strength["line x"], rows - height * strength["line y"]
     away = (angle.cos() * x + angle.sin() * y).abs()
     ink = torch.maximum(ink, strength["line"] * (strength["line width"] - away).clamp(0, 1))
     beside, below = columns - width * strength["blot x"], rows - height * strength["blot y"]
     blot = (beside.abs() < strength["blot width"]) & (below.abs() < strength["blot height"])
     ink = torch.where(blot, strength["blot"], ink)
-    light = dice.uniform(1, 3, 3) * strength["light"]
+    light = rng.uniform(1, 3, 3) * strength["light"]
     ink = ink + F.interpolate(light, (height, width), mode="bilinear", align_corners=True)
     ink = ink / ink.amax(dim=(2, 3), keepdim=True).clamp(min=1)
-    ink = ink + strength["noise"] * dice.normal(1, height, width)
-    dead, rate = dice.uniform(1, height, width), strength["dead pixels"]
+    ink = ink + strength["noise"] * rng.normal(1, height, width)
+    dead, rate = rng.uniform(1, height, width), strength["dead pixels"]
     ink = torch.where(dead < rate, 0, torch.where(dead > 1 - rate, 1, ink)).clamp(0, 1)
     ink = torch.lerp(ink, strength["paper"], strength["contrast lost"])
     ink = torch.where(strength["inverted"] < 0.5, ink, 1 - ink)
-    return images.index_put((spoilt.nonzero().squeeze(1),), 255 * ink)
+    return images.index_put((corrupted.nonzero().squeeze(1),), 255 * ink)
 
 
-def strengths(dice: Dice) -> dict[str, Tensor]:
-    """Draw the strength of everything in `SPOIL` for each image: [N, 1, 1, 1]."""
-    low, high, chance = torch.tensor(list(SPOIL.values()), device=dice.keys.device).T
-    share, luck = dice.uniform(len(SPOIL), 2).unbind(dim=2)
+def strengths(rng: CounterRNG) -> dict[str, Tensor]:
+    """Draw the strength of everything in `CORRUPTIONS` for each image: [N, 1, 1, 1]."""
+    low, high, chance = torch.tensor(list(CORRUPTIONS.values()), device=rng.keys.device).T
+    share, luck = rng.uniform(len(CORRUPTIONS), 2).unbind(dim=2)
     drawn = (low + (high - low) * share) * (luck < chance)
-    return dict(zip(SPOIL, drawn[:, :, None, None, None].unbind(dim=1), strict=True))
+    return dict(zip(CORRUPTIONS, drawn[:, :, None, None, None].unbind(dim=1), strict=True))
 
 
 def serif_ones(ones: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -228,9 +228,9 @@ def thicken(images: Tensor) -> Tensor:
     return images
 
 
-def blur(images: Tensor, dice: Dice) -> Tensor:
+def blur(images: Tensor, rng: CounterRNG) -> Tensor:
     """Smear each image along its own direction, less so across it: a lens out of focus, a hand that moved."""
-    angle, along, across = dice.uniform(3).T
+    angle, along, across = rng.uniform(3).T
     angle, longest = math.pi * angle, 1 + (2 * along).round()
     return smear(smear(images, angle, longest), angle + math.pi / 2, (longest * across).round())
 

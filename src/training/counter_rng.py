@@ -33,7 +33,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> Tensor:
     return torch.randperm(count, generator=generator)
 
 
-class Dice:
+class CounterRNG:
     """A stream of random numbers for each image of a batch.
 
     The n-th number of an image is a hash of its key and n (counter-based: Salmon et al. 2011, "Parallel random
@@ -46,13 +46,13 @@ class Dice:
         self.drawn = 0
 
     @classmethod
-    def of(cls, seed: int, epoch: int, index: Tensor) -> "Dice":
+    def for_images(cls, seed: int, epoch: int, index: Tensor) -> "CounterRNG":
         """Start the streams of the images at `index`, int64 [N], in an epoch of a seed."""
         return cls(mix(epoch_key(seed, epoch).to(index.device) + index))
 
-    def __getitem__(self, index: Tensor) -> "Dice":
+    def __getitem__(self, index: Tensor) -> "CounterRNG":
         """Take the streams of some of the images, from where they are now."""
-        taken = Dice(self.keys[index])
+        taken = CounterRNG(self.keys[index])
         taken.drawn = self.drawn
         return taken
 

@@ -14,8 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import remove_leftovers, whole_file
-from mnist_cnn.models.checkpoint import LARGEST_FILE, Checkpoint, is_whole, save_checkpoint
+from mnist_cnn.common.files import atomic_write, remove_partial_files
+from mnist_cnn.models.checkpoint import LARGEST_FILE, Checkpoint, is_intact, save_checkpoint
 
 KEPT = 2  # checkpoints: if the newest was damaged, the one before is there
 
@@ -25,7 +25,7 @@ class InUseError(InputError):
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunDir:
     """The files of a training, all of whose names begin with `name`, below a folder of models."""
 
     models: Path
@@ -54,7 +54,7 @@ class RunFolder:
             ) from None
         try:
             for folder in (self.models, self.checkpoints):
-                remove_leftovers(folder)
+                remove_partial_files(folder)
             yield
         finally:
             lock.release()
@@ -69,7 +69,7 @@ class RunFolder:
     def read_newest(self) -> bytes | None:
         """Read the newest whole checkpoint, None if there is none; say which ones are damaged."""
         for path in self.newest_first():
-            if path.stat().st_size <= LARGEST_FILE and is_whole(archive := path.read_bytes()):
+            if path.stat().st_size <= LARGEST_FILE and is_intact(archive := path.read_bytes()):
                 return archive
             print(f"NOTE: {path} is damaged (wrong SHA-256); looking for an older one", file=sys.stderr)
         return None
@@ -89,7 +89,7 @@ class RunFolder:
     def set_aside(self) -> None:
         """Move an earlier training's checkpoints out of the way, in place of those moved before."""
         if paths := self.newest_first():
-            earlier = RunFolder(self.checkpoints / "earlier", self.name)
+            earlier = RunDir(self.checkpoints / "earlier", self.name)
             earlier.checkpoints.mkdir(parents=True, exist_ok=True)
             for path in paths:
                 path.replace(earlier.checkpoints / path.name)
@@ -98,9 +98,9 @@ class RunFolder:
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
     """Write a row per epoch as .csv and as .jsonl."""
     if history:
-        with whole_file(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
+        with atomic_write(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
             rows = csv.DictWriter(file, fieldnames=list(history[0]))
             rows.writeheader()
             rows.writerows(history)
-        with whole_file(path.with_suffix(".jsonl")) as temporary:
+        with atomic_write(path.with_suffix(".jsonl")) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in history))

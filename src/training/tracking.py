@@ -19,7 +19,7 @@ from torch.profiler import profile, schedule
 
 from mnist_cnn.common.distributed import rank
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import whole_file
+from mnist_cnn.common.files import atomic_write
 from mnist_cnn.training.config import TrainConfig
 
 TENSORBOARD = Path("tensorboard")
@@ -115,5 +115,5 @@ def write_trace(measured: profile, path: Path) -> None:
             json.loads(trace.read_bytes())
         except (OSError, ValueError):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{trace}, which becomes {path}") from None
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             shutil.copyfile(trace, temporary)

@@ -16,7 +16,7 @@ from PIL import Image
 import forked
 from calls import CALLS, HELP, PHOTO, call, sayings, train_two
 from conftest import environment
-from mnist_cnn.common.console import counted, printable
+from mnist_cnn.common.console import pluralize, printable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, devices and users of Unix")
 PROGRAM = str(Path(sys.executable).with_name("mnist-cnn"))
@@ -188,4 +188,4 @@ def test_what_moves_a_cursor_or_turns_text_round_is_spelled_out() -> None:
 
 
 def test_one_is_singular() -> None:
-    assert [counted(number, "error") for number in (0, 1, 2000)] == ["0 errors", "1 error", "2,000 errors"]
+    assert [pluralize(number, "error") for number in (0, 1, 2000)] == ["0 errors", "1 error", "2,000 errors"]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import check_writable, remove_leftovers, whole_file
+from mnist_cnn.common.files import atomic_write, check_writable, remove_partial_files
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.txt"
     for text in ("first", "second"):
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text)
         assert path.read_text() == text
     assert list(path.parent.iterdir()) == [path]
@@ -23,7 +23,7 @@ def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
 def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(OSError, match="disk full"), whole_file(path) as temporary:
+    with pytest.raises(OSError, match="disk full"), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise OSError("disk full")
     assert path.read_text() == "old"
@@ -33,8 +33,8 @@ def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_what_killed_writers_leave_goes_and_nothing_else(tmp_path: Path) -> None:
     writer = (
-        "import sys, time; from pathlib import Path; from mnist_cnn.common.files import whole_file\n"
-        "with whole_file(Path(sys.argv[1])) as temporary:\n"
+        "import sys, time; from pathlib import Path; from mnist_cnn.common.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); print('half', flush=True); time.sleep(60)"
     )
     processes = [
@@ -50,7 +50,7 @@ def test_what_killed_writers_leave_goes_and_nothing_else(tmp_path: Path) -> None
     others = {".hidden.123.txt", ".unfinished", "a.123.unfinished.txt"}
     for name in others:
         (tmp_path / name).touch()
-    remove_leftovers(tmp_path)
+    remove_partial_files(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {*others, f".alive.{alive.pid}.unfinished.txt"}
     alive.kill()
     for process in processes:
@@ -70,6 +70,6 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_is_named_by_its_own_name(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
-    with pytest.raises(OSError, match=r"No space") as caught, whole_file(path):
+    with pytest.raises(OSError, match=r"No space") as caught, atomic_write(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (caught.value.filename, caught.value.errno) == (str(path), errno.ENOSPC)

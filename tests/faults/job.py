@@ -10,7 +10,7 @@ from conftest import environment
 from forked import start
 from mnist_cnn import main
 from mnist_cnn.common.console import exit_codes
-from mnist_cnn.data_loader import load
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments import study
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.train import fit
@@ -22,7 +22,7 @@ TRAIN = (*DIGITS, "--deterministic", "--device", "cpu")
 def fit_alone(arguments: Sequence[str]) -> None:
     """Train as `mnist-cnn train` does, without what comes after: limits, evaluation, figures."""
     with exit_codes():
-        checkpoint = fit(load("digits"), main.read_config(arguments, "train")[0])
+        checkpoint = fit(load_dataset("digits"), main.read_config(arguments, "train")[0])
         save_checkpoint(checkpoint, Path("saved_models", "digits_fast_final.pth"))
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from mnist_cnn.cnn_model import Normalize
 from mnist_cnn.common.distributed import joined, rank
-from mnist_cnn.data_loader import Split, load
-from mnist_cnn.evaluate import infer_together
+from mnist_cnn.data_loader import Split, load_dataset
+from mnist_cnn.evaluate import infer_distributed
 from mnist_cnn.train import Progress, train_steps
 from mnist_cnn.training.config import TrainConfig
 from mnist_cnn.training.counter_rng import epoch_order
@@ -21,7 +21,7 @@ from mnist_cnn.training.learner import build_learner
 
 torch.set_num_threads(1)
 with joined(60):
-    digits = load("digits")
+    digits = load_dataset("digits")
     train = digits.train[torch.arange(1201)]
     config = TrainConfig(device="cpu", precision="float32", batch_size=50, epochs=1, learning_rate=0.003)
     torch.manual_seed(0)
@@ -31,7 +31,7 @@ with joined(60):
     )
     learner = build_learner(network, config, len(train))
     steps = [progress for progress, _ in train_steps(learner, train, config, Progress(epoch=1))]
-    logits = infer_together(network, Split(digits.test.images[:359], digits.test.labels[:359]))
+    logits = infer_distributed(network, Split(digits.test.images[:359], digits.test.labels[:359]))
     if rank() == 0:
         result = {
             "losses": [after.loss - before.loss for before, after in zip([Progress(1), *steps], steps, strict=False)],

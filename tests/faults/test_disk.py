@@ -20,7 +20,7 @@ from mnist_cnn.metrics import Report
 from mnist_cnn.models.checkpoint import load_checkpoint
 from mnist_cnn.train import EpochRecord
 from mnist_cnn.training.config import TrainConfig
-from mnist_cnn.training.run_dir import RunFolder, write_history
+from mnist_cnn.training.run_dir import RunDir, write_history
 from mnist_cnn.training.tracking import board
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
@@ -47,7 +47,7 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(small_disk: 
     said = (small_disk / "said").read_text()
     assert said.splitlines()[-1].startswith("error: No space left on device"), said
     assert "Traceback" not in said
-    folder = RunFolder(small_disk / "saved_models", "digits_fast")
+    folder = RunDir(small_disk / "saved_models", "digits_fast")
     lost = folder.read_newest() is None
     assert not list(small_disk.rglob("*unfinished*"))
     tried("a disk that is full", 1, lost)
@@ -143,11 +143,11 @@ def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_is_gone_on_with(tmp
     for place in (0.01, 0.5, 0.999):
         models = flipped / "saved_models"
         process = train(flipped, *SHORT, *every)
-        while len(RunFolder(models, "digits_fast").newest_first()) < 2:
+        while len(RunDir(models, "digits_fast").newest_first()) < 2:
             process.join(0.01)
         process.kill()
         process.join()
-        newest = RunFolder(models, "digits_fast").newest_first()[0]
+        newest = RunDir(models, "digits_fast").newest_first()[0]
         content = bytearray(newest.read_bytes())
         content[int(place * len(content))] ^= 1
         newest.write_bytes(content)
@@ -164,7 +164,7 @@ def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_is_gone_on_with(tmp
 @pytest.mark.parametrize("clock", ["stands still", "jumps back"])
 def test_checkpoints_are_told_apart_whatever_the_clock_says(tmp_path: Path, clock: str, tried: Tried) -> None:
     process = train(tmp_path, *SHORT, "--checkpoint-every-steps", "2")
-    folder = RunFolder(tmp_path / "saved_models", "digits_fast")
+    folder = RunDir(tmp_path / "saved_models", "digits_fast")
     while len(folder.newest_first()) < 2:
         process.join(0.01)
     process.kill()
@@ -178,7 +178,7 @@ def test_checkpoints_are_told_apart_whatever_the_clock_says(tmp_path: Path, cloc
 
 def test_the_second_training_in_a_folder_is_refused(tmp_path: Path, tried: Tried) -> None:
     first = train(tmp_path, "--epochs", "30", "--batch-size", "32")
-    while not RunFolder(tmp_path / "saved_models", "digits_fast").newest_first():
+    while not RunDir(tmp_path / "saved_models", "digits_fast").newest_first():
         first.join(0.01)
     second = train(tmp_path, *SHORT)
     second.join(60)

@@ -16,7 +16,7 @@ from conftest import Tried
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import UNFINISHED
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
-from mnist_cnn.training.run_dir import RunFolder
+from mnist_cnn.training.run_dir import RunDir
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither fork nor SIGKILL")
 RECIPE = ("--epochs", "3", "--batch-size", "64")
@@ -33,7 +33,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return final(folder)
 
 
-def damage(folder: RunFolder) -> int:
+def damage(folder: RunDir) -> int:
     """Count the checkpoints that cannot be read, and temporary files beyond the one under way."""
     unreadable = 0
     for path in folder.newest_first():
@@ -50,7 +50,7 @@ def test_trainings_that_are_killed_end_bit_identical(
 ) -> None:
     choose, kills, lost = random.Random(0), 0, 0
     times = pytestconfig.getoption("--faults")
-    folder = RunFolder(tmp_path / "saved_models", "digits_fast")
+    folder = RunDir(tmp_path / "saved_models", "digits_fast")
     for life in itertools.count():
         assert life < 10 * times, "hardly any training lives long enough to be killed"
         begun = folder.newest_first()
@@ -101,7 +101,7 @@ def test_studies_that_are_killed_lose_and_double_no_row(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_step(tmp_path: Path, undisturbed: Checkpoint, number: signal.Signals, tried: Tried) -> None:
-    folder, choose, lost = RunFolder(tmp_path / "saved_models", "digits_fast"), random.Random(2), 0
+    folder, choose, lost = RunDir(tmp_path / "saved_models", "digits_fast"), random.Random(2), 0
     times = 3
     for _ in range(times):
         shutil.rmtree(folder.models, ignore_errors=True)

@@ -17,7 +17,7 @@ from job import final, same_end
 
 from conftest import ROOT, Tried, environment
 from mnist_cnn.models.checkpoint import load_checkpoint
-from mnist_cnn.training.run_dir import RunFolder
+from mnist_cnn.training.run_dir import RunDir
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="torchrun's gloo is for Linux and macOS here")
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
@@ -94,7 +94,7 @@ def test_two_processes_train_one_model_and_speak_once(pair: Path) -> None:
 
 def wait_for_steps(folder: Path, count: int, process: Popen) -> None:
     """Wait until so many steps are saved."""
-    models = RunFolder(folder / "saved_models", "digits_fast")
+    models = RunDir(folder / "saved_models", "digits_fast")
     deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
         newest = models.newest_first()
@@ -169,7 +169,7 @@ def test_a_process_that_hangs_is_named(tmp_path: Path, running: list[Popen], tri
             break
     os.kill(hung, signal.SIGKILL)
     assert "rank 0 stopped: no answer from rank 1" in lines[-1], "".join(lines)[-3000:]
-    lost = RunFolder(tmp_path / "saved_models", "digits_fast").read_newest() is None
+    lost = RunDir(tmp_path / "saved_models", "digits_fast").read_newest() is None
     tried("a process that hangs, named after --worker-timeout", 1, lost)
 
 

@@ -23,7 +23,14 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS
-from mnist_cnn.models.checkpoint import FORMAT_VERSION, SHIPPED, Checkpoint, load_checkpoint, save_checkpoint, sealed
+from mnist_cnn.models.checkpoint import (
+    FORMAT_VERSION,
+    SHIPPED,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    with_checksum,
+)
 from mnist_cnn.models.onnx_model import PACKAGED
 
 
@@ -39,7 +46,7 @@ def make_checkpoint() -> Checkpoint:
         data_sha256="00",
         history=[{"epoch": 1, "val_loss": 0.5}],
         temperature=0.7,
-        familiarity=None,
+        ood_detector=None,
         training_state={"optimizers": [{"momentum": torch.ones(3)}]},
     )
 
@@ -71,7 +78,7 @@ def test_building_a_model_draws_no_random_numbers() -> None:
 def write_sealed(content: Any, path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    path.write_bytes(sealed(buffer.getvalue()))
+    path.write_bytes(with_checksum(buffer.getvalue()))
 
 
 def test_the_seal_is_the_comment_of_an_archive_that_torch_and_zip_read(tmp_path: Path) -> None:
@@ -153,7 +160,7 @@ def test_random_bytes_are_refused(tmp_path: Path, seed: int) -> None:
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path, format: str) -> None:  # noqa: A002
     path, touched = tmp_path / "model.pth", tmp_path / "touched"
     if format == "pickle":
-        path.write_bytes(sealed(pickle.dumps(Bomb(touched)) + b"\0\0"))
+        path.write_bytes(with_checksum(pickle.dumps(Bomb(touched)) + b"\0\0"))
     elif format == "zip":
         write_sealed(Bomb(touched), path)
     else:
@@ -199,8 +206,8 @@ def shape(**changes: Any) -> dict[str, Any]:
 
 
 def limits(**changes: Any) -> dict[str, Any]:
-    plain = {"means": torch.zeros(10, 8), "whitening": torch.eye(8), "most_distance": 9.0, "least_probability": 0.5}
-    return {"familiarity": plain | changes}
+    plain = {"means": torch.zeros(10, 8), "whitening": torch.eye(8), "ood_threshold": 9.0, "probability_threshold": 0.5}
+    return {"ood_detector": plain | changes}
 
 
 def nested(value: Any, depth: int, times: int) -> Any:
@@ -245,12 +252,12 @@ GARBAGE: dict[str, dict[str, Any]] = {
     "a history of texts": {"history": ["epoch 1"]},
     "a hash that is a number": {"data_sha256": 7},
     "a state of training that is a list": {"training_state": [1]},
-    "limits that are no numbers": limits(most_distance=math.nan),
-    "infinite limits": limits(most_distance=math.inf),
+    "limits that are no numbers": limits(ood_threshold=math.nan),
+    "infinite limits": limits(ood_threshold=math.inf),
     "means that are no numbers": limits(means=torch.full((10, 8), math.nan)),
     "means in doubles": limits(means=torch.zeros(10, 8).double()),
     "means in a list": limits(means=[1]),
-    "no limits of trust": {"familiarity": {}},
+    "no limits of trust": {"ood_detector": {}},
     "a mean that is no number": shape(mean=math.nan),
     "an infinite deviation": shape(std=math.inf),
     "a deviation that is no number": shape(std=math.nan),
@@ -286,7 +293,7 @@ def test_what_the_garbage_was_made_of_is_a_model(tmp_path: Path) -> None:
 
 def test_weights_whose_logits_overflow_give_no_answer(tmp_path: Path) -> None:
     write_sealed(raw() | weights(lambda old: old * 0 + 3e38), tmp_path / "model.pth")
-    with pytest.raises(InputError, match=r"the model model gives probabilities or distances that are not finite"):
+    with pytest.raises(InputError, match=r"the model model gives probabilities or OOD scores that are not finite"):
         Classifier.load(tmp_path / "model.pth").probabilities(torch.eye(28).mul(255).byte()[None].numpy())
 
 
@@ -317,7 +324,7 @@ def test_records_that_unpack_to_more_than_the_file_are_refused(tmp_path: Path) -
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
         for name in (archive := archived(raw())).namelist():
             bomb.writestr(name, bytes(10**8) if name.endswith("/0") else archive.read(name))
-    path.write_bytes(sealed(path.read_bytes()))
+    path.write_bytes(with_checksum(path.read_bytes()))
     assert path.stat().st_size < 10**6
     assert "not one that torch.save writes" in refused(path)
 
@@ -331,7 +338,7 @@ def test_records_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
             record = copy.copy(bomb.filelist[1])
             record.filename = f"archive/data/{number}"
             bomb.filelist.append(record)
-    path.write_bytes(sealed(path.read_bytes()))
+    path.write_bytes(with_checksum(path.read_bytes()))
     assert "not one that torch.save writes" in refused(path)
 
 
@@ -342,7 +349,7 @@ def test_records_of_one_name_are_refused(tmp_path: Path) -> None:
         record = copy.copy(more.getinfo("archive/version"))
         more.filelist.append(record)
         more.writestr("archive/x", b"")
-    path.write_bytes(sealed(path.read_bytes()))
+    path.write_bytes(with_checksum(path.read_bytes()))
     assert "not one that torch.save writes" in refused(path)
 
 
@@ -356,7 +363,7 @@ def test_tensors_that_claim_more_than_their_record_are_refused(tmp_path: Path, c
     with zipfile.ZipFile(path, "w") as claiming:
         for name in archive.namelist():
             claiming.writestr(name, claimed if name.endswith("data.pkl") else archive.read(name))
-    path.write_bytes(sealed(path.read_bytes()))
+    path.write_bytes(with_checksum(path.read_bytes()))
     assert "is no archive that PyTorch can read" in refused(path)
 
 
@@ -390,15 +397,18 @@ FILES: dict[str, tuple[bytes, str]] = {
     "another's weights": (WEIGHTS, "another program wrote it"),
     "another's training": (saved({"model": NETWORK.state_dict(), "epoch": 3}), "another program wrote it"),
     "another's model": (saved(NETWORK), "of another program, which was not run (__builtin__ set, "),
-    "another's, changed": (sealed(WEIGHTS.replace(b"X", b"\xff")), "is damaged or cut off ("),
+    "another's, changed": (with_checksum(WEIGHTS.replace(b"X", b"\xff")), "is damaged or cut off ("),
     "another's, cut off": (WEIGHTS[:-300], "is damaged or cut off"),
     "weights of PyTorch 1.5": (saved(NETWORK.state_dict(), _use_new_zipfile_serialization=False), "is a bare pickle"),
     "an archive of arrays": (arrays(), "not one that torch.save writes"),
     "ours, changed": (OURS[:9000] + bytes([OURS[9000] ^ 1]) + OURS[9001:], "is damaged (wrong SHA-256)"),
     "ours, cut off": (OURS[:-300], "is damaged (wrong SHA-256)"),
     "an old one without a seal": (saved({"format_version": 2, "weights": torch.ones(3)}), "has checkpoint format 2, "),
-    "an old one": (sealed(saved({"format_version": 3})), "has checkpoint format 3, this program reads 4"),
-    "a new one": (sealed(saved({"format_version": 99, "x": {1}})), "has checkpoint format 99, this program reads 4"),
+    "an old one": (with_checksum(saved({"format_version": 3})), "has checkpoint format 3, this program reads 5"),
+    "a new one": (
+        with_checksum(saved({"format_version": 99, "x": {1}})),
+        "has checkpoint format 99, this program reads 5",
+    ),
     "nothing": (b"", "is empty"),
     "a picture": (b"\x89PNG\r\n\x1a\n", "begins with b'\\x89PNG"),
     "a text": (b"hello", "begins with b'hello': no PyTorch archive"),

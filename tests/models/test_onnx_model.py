@@ -20,7 +20,7 @@ from conftest import ROOT, Program, assert_one_line_error, environment
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.models.onnx_model import MOST_BYTES, PACKAGED, OnnxModel, load_onnx, parse, sealed
+from mnist_cnn.models.onnx_model import MOST_BYTES, PACKAGED, OnnxModel, load_onnx, parse, with_checksum
 from mnist_cnn.models.torch_model import load_torch
 from mnist_cnn.serving.batching import Answer, Batcher
 
@@ -35,18 +35,18 @@ def packaged() -> OnnxModel:
 
 def test_the_packaged_file_is_the_shipped_checkpoint(packaged: OnnxModel, mnist: Dataset, shipped: Path) -> None:
     images = mnist.test.images[:, 0].numpy()
-    (probabilities, distance), (expected, places) = packaged.look(images), load_torch(shipped).look(images)
+    (probabilities, ood_score), (expected, places) = packaged.infer(images), load_torch(shipped).infer(images)
     assert np.array_equal(probabilities.argmax(axis=1), expected.argmax(axis=1))
     assert np.abs(probabilities - expected).max() <= 1e-4
-    np.testing.assert_allclose(distance, places, rtol=1e-3)
+    np.testing.assert_allclose(ood_score, places, rtol=1e-3)
     accuracy = float((probabilities.argmax(axis=1) == mnist.test.labels.numpy()).mean())
-    assert float(packaged.about["accuracy"]) == accuracy
+    assert float(packaged.metadata["accuracy"]) == accuracy
 
 
 def test_its_metadata_name_the_checkpoint(packaged: OnnxModel, shipped: Path) -> None:
-    assert packaged.about["checkpoint_sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
+    assert packaged.metadata["checkpoint_sha256"] == hashlib.sha256(shipped.read_bytes()).hexdigest()
     assert packaged.classes == tuple("0123456789")
-    assert (packaged.about["dataset"], packaged.about["name"]) == ("mnist", "mnist_cnn_final")
+    assert (packaged.metadata["dataset"], packaged.metadata["name"]) == ("mnist", "mnist_cnn_final")
     assert PACKAGED.stat().st_size < 2**20
 
 
@@ -59,16 +59,16 @@ def test_it_holds_no_path_and_one_operator_set() -> None:
 
 def test_the_batch_can_have_any_size(packaged: OnnxModel) -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 28, 28)).astype(np.uint8)
-    together = packaged.look(images)[0]
+    together = packaged.infer(images)[0]
     for image, row in zip(images, together, strict=True):
-        np.testing.assert_allclose(packaged.look(image[None])[0][0], row, atol=1e-5)
+        np.testing.assert_allclose(packaged.infer(image[None])[0][0], row, atol=1e-5)
 
 
 def test_every_flipped_byte_and_every_cut_is_found() -> None:
-    content, dice = PACKAGED.read_bytes(), random.Random(0)
-    for place in [*dice.sample(range(len(content)), 60), *range(len(content) - 80, len(content))]:
+    content, rng = PACKAGED.read_bytes(), random.Random(0)
+    for place in [*rng.sample(range(len(content)), 60), *range(len(content) - 80, len(content))]:
         flipped = bytearray(content)
-        flipped[place] ^= 1 << dice.randrange(8)
+        flipped[place] ^= 1 << rng.randrange(8)
         with pytest.raises(InputError, match=r"damaged|cut off"):
             parse(bytes(flipped), "model.onnx")
     for length in (0, 1, 75, 76, 1000, len(content) - 1):
@@ -81,7 +81,7 @@ def other_model(output: str) -> bytes:
     made = helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", 28, 28])
     node = helper.make_node("Cast", ["pixels"], [output], to=TensorProto.FLOAT)
     proto = helper.make_model(helper.make_graph([node], "g", [pixels], [made]), ir_version=8)
-    helper.set_model_props(proto, {"classes": "a", "least_probability": "0.5", "most_distance": "9"})
+    helper.set_model_props(proto, {"classes": "a", "probability_threshold": "0.5", "ood_threshold": "9"})
     return bytes(proto.SerializeToString())
 
 
@@ -90,7 +90,7 @@ def other_model(output: str) -> bytes:
 )
 def test_foreign_contents_under_a_right_seal_are_refused(body: bytes) -> None:
     with pytest.raises(InputError, match="is not a model of this program"):
-        parse(sealed(body), "model.onnx")
+        parse(with_checksum(body), "model.onnx")
 
 
 Change = Callable[[onnx.ModelProto], object]
@@ -101,7 +101,7 @@ def crafted(change: Change) -> bytes:
     proto = onnx.load(PACKAGED)
     assert proto.metadata_props.pop().key == "sha256"
     change(proto)
-    return sealed(proto.SerializeToString())
+    return with_checksum(proto.SerializeToString())
 
 
 def add(operator: str, *inputs: str, **attributes: Any) -> Change:
@@ -264,26 +264,26 @@ def test_a_crafted_model_ends_the_command_in_one_line(program: Program, tmp_path
 
 
 def test_any_spoilt_byte_under_a_right_seal_is_refused_or_harmless() -> None:
-    whole, dice, images = PACKAGED.read_bytes()[:-76], random.Random(0), np.zeros((2, 28, 28), np.uint8)
+    whole, rng, images = PACKAGED.read_bytes()[:-76], random.Random(0), np.zeros((2, 28, 28), np.uint8)
     names = [
         place for place in range(len(whole)) if whole[place : place + 7] in (b"network", b"val_75\x12", b"Unsqueez")
     ]
     for place in [
-        *dice.choices(range(len(whole)), k=60),
-        *dice.choices(names, k=60),
-        *dice.choices(range(9000), k=300),
+        *rng.choices(range(len(whole)), k=60),
+        *rng.choices(names, k=60),
+        *rng.choices(range(9000), k=300),
     ]:
-        spoilt = bytearray(whole)
-        spoilt[place + dice.randrange(-9, 9)] = dice.randrange(256)
+        corrupted = bytearray(whole)
+        corrupted[place + rng.randrange(-9, 9)] = rng.randrange(256)
         try:
-            parse(sealed(bytes(spoilt)), "model.onnx").look(images)
+            parse(with_checksum(bytes(corrupted)), "model.onnx").infer(images)
         except InputError as error:
             assert "\n" not in str(error)
 
 
 def test_millions_of_fields_cost_a_second() -> None:
     with pytest.raises(InputError, match="more than 262,144 fields"):
-        parse(sealed(b"\x42\x00" * 2**24), "model.onnx")
+        parse(with_checksum(b"\x42\x00" * 2**24), "model.onnx")
 
 
 def about(**changes: str) -> Change:
@@ -308,8 +308,8 @@ ESCAPES = ("", "\x1b[2J", "a\tb", "\u202e1", "\x7f", "\u2028", "x" * 256)
         {"classes": "\n".join(map(str, range(11)))},
         *({"temperature": text} for text in ("nan", "inf", "0", "-1", "", "1\x1b")),
         *({"accuracy": text} for text in ("nan", "1.1", "-0.1", "99%")),
-        *({"least_probability": text} for text in ("nan", "2", "-1")),
-        *({"most_distance": text} for text in ("nan", "inf", "0")),
+        *({"probability_threshold": text} for text in ("nan", "2", "-1")),
+        *({"ood_threshold": text} for text in ("nan", "inf", "0")),
         *({"checkpoint_sha256": text} for text in ("", "g" * 64, "a" * 63)),
     ],
     ids=lambda changes: ascii(changes)[-40:],
@@ -320,7 +320,7 @@ def test_metadata_that_cannot_be_shown_or_meant_are_refused(changes: dict[str, s
     assert str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("key", ["name", "dataset", "version", "classes", "temperature", "most_distance"])
+@pytest.mark.parametrize("key", ["name", "dataset", "version", "classes", "temperature", "ood_threshold"])
 def test_metadata_there_twice_or_not_at_all_are_refused(key: str) -> None:
     def without(proto: onnx.ModelProto) -> None:
         (entry,) = (entry for entry in proto.metadata_props if entry.key == key)

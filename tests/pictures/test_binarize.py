@@ -6,7 +6,7 @@ import pytest
 
 from drawing import on_page, photo, shape
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.pictures.binarize import Mask, bounding_box, find_ink, noise_level
+from mnist_cnn.pictures.binarize import Mask, bounding_box, find_foreground, noise_level
 from mnist_cnn.pictures.image_io import Pixels
 
 
@@ -27,14 +27,14 @@ def agreement(found: Mask, page: Pixels) -> float:
 def test_uneven_light_and_both_polarities(five: Pixels, shade: float, inverted: bool) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     picture = photo(page, shade=shade)[:, :, 0]
-    assert agreement(find_ink(255 - picture if inverted else picture).mask, page) > 0.85
+    assert agreement(find_foreground(255 - picture if inverted else picture).mask, page) > 0.85
 
 
 def test_a_sharp_shadow_is_no_ink(five: Pixels) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     picture = photo(page)[:, :, 0].astype(float)
     picture[:, 260:] *= 0.55
-    assert agreement(find_ink(picture.astype(np.uint8)).mask, page) > 0.75
+    assert agreement(find_foreground(picture.astype(np.uint8)).mask, page) > 0.75
 
 
 def test_ruled_and_squared_paper(five: Pixels) -> None:
@@ -46,7 +46,7 @@ def test_ruled_and_squared_paper(five: Pixels) -> None:
     for column in range(15, 500, 60):
         squared[:, column : column + 2] = 160
     for lined in (ruled, squared):
-        assert agreement(find_ink(photo(lined)[:, :, 0]).mask, page) > 0.8
+        assert agreement(find_foreground(photo(lined)[:, :, 0]).mask, page) > 0.8
 
 
 def test_specks_frames_and_boxes_are_dropped(five: Pixels) -> None:
@@ -56,13 +56,13 @@ def test_specks_frames_and_boxes_are_dropped(five: Pixels) -> None:
         dirty[y, x] = 255
     dirty[:4] = dirty[:, :4] = 255  # the scanner's edge
     cv2.rectangle(dirty, (100, 60), (400, 360), 255, 3)
-    assert agreement(find_ink(photo(dirty)[:, :, 0]).mask, page) > 0.8
+    assert agreement(find_foreground(photo(dirty)[:, :, 0]).mask, page) > 0.8
 
 
 def test_separate_strokes_stay(five: Pixels) -> None:
     bar, stem = np.full((20, 120), 255, np.uint8), np.full((160, 20), 255, np.uint8)
     page = on_page([(bar, 100, 150), (stem, 140, 200)], 420, 500)
-    assert agreement(find_ink(photo(page)[:, :, 0]).mask, page) > 0.85
+    assert agreement(find_foreground(photo(page)[:, :, 0]).mask, page) > 0.85
     assert five.any()
 
 
@@ -71,7 +71,7 @@ def test_blank_pages_hold_no_ink(level: int) -> None:
     noise = np.random.default_rng(0).normal(0, 6, (300, 400))
     for blank in (np.full((300, 400), level), level + noise, np.linspace(level - 40, level + 40, 400) + noise):
         page = np.broadcast_to(blank, (300, 400)).clip(0, 255).astype(np.uint8)
-        assert bounding_box(find_ink(page).mask) is None
+        assert bounding_box(find_foreground(page).mask) is None
 
 
 @pytest.mark.parametrize("size", [(300, 400), (600, 300)])
@@ -83,7 +83,7 @@ def test_ruling_alone_is_no_ink_and_ones_beside_each_other_are_no_ruling(size: t
     ones = on_page([(np.full((size[0] * 3 // 4, 6), 255, np.uint8), 20, 40 + 40 * i) for i in range(6)], *size)
     for page, blank in ((ruled, True), (squared, True), (ones, False)):
         for picture in (photo(page)[:, :, 0], 255 - photo(page)[:, :, 0]):
-            assert (bounding_box(find_ink(picture).mask) is None) == blank
+            assert (bounding_box(find_foreground(picture).mask) is None) == blank
 
 
 def test_noise_is_measured_beside_strokes(five: Pixels) -> None:

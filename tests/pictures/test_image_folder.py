@@ -16,7 +16,7 @@ from PIL import Image
 from conftest import Program, assert_one_line_error
 from drawing import on_page, photo, shape
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset, all_as_test, load, rehearse
+from mnist_cnn.data_loader import Dataset, all_as_test, load_dataset, rehearse
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.main import with_known
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
@@ -45,7 +45,7 @@ def linked(folder: Path, own: Path, names: dict[str, str]) -> Path:
 
 
 def test_pictures_become_a_dataset(own: Path) -> None:
-    dataset = load(str(own))
+    dataset = load_dataset(str(own))
     assert (dataset.name, dataset.classes) == ("mine", tuple("0123456789"))
     assert torch.bincount(dataset.train.labels).tolist() == [4] * 10
     assert torch.bincount(dataset.test.labels).tolist() == [1] * 10
@@ -58,7 +58,7 @@ def test_other_names_are_classes_of_their_own(own: Path, tmp_path: Path) -> None
     for name, source in (("cross", "4"), ("ring", "0")):
         (tmp_path / "shapes").mkdir(exist_ok=True)
         (tmp_path / "shapes" / name).symlink_to(own / source, target_is_directory=True)
-    assert load(str(tmp_path / "shapes")).classes == ("cross", "ring")
+    assert load_dataset(str(tmp_path / "shapes")).classes == ("cross", "ring")
 
 
 SKIPPED = {
@@ -87,11 +87,11 @@ def test_what_is_no_picture_of_a_class_is_skipped_and_said(
     own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     folder = linked(tmp_path / "mine", own, {str(digit): str(digit) for digit in range(10)})
-    expected = load(str(folder))
+    expected = load_dataset(str(folder))
     assert capsys.readouterr().err == ""
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes((own / "0" / "0.jpg").read_bytes())
-    dataset = load(str(folder))
+    dataset = load_dataset(str(folder))
     assert capsys.readouterr().err == f"skipped in {folder}: {SKIPPED[name]}\n"
     assert dataset.classes == expected.classes
     assert torch.equal(dataset.train.images, expected.train.images)
@@ -102,7 +102,7 @@ def test_what_is_skipped_is_said_in_one_line(own: Path, tmp_path: Path, capsys: 
     linked(tmp_path, own, {"a": "0", "b": "1"})
     for name in ("a/1.heic", "b/2.HEIC", "b/3.HeIC", "a/._1.jpg", "b/._2.jpg", "list.csv"):
         (tmp_path / name).touch()
-    load(str(tmp_path))
+    load_dataset(str(tmp_path))
     assert capsys.readouterr().err == f"skipped in {tmp_path}: 3 .heic files, 2 hidden files, 1 stray file\n"
 
 
@@ -124,7 +124,7 @@ def test_a_class_without_a_picture_is_named(own: Path, tmp_path: Path, files: li
         (tmp_path / "3" / file).parent.mkdir(exist_ok=True)
         (tmp_path / "3" / file).touch()
     with pytest.raises(InputError, match=re.escape(f"the class {tmp_path / '3'} holds no picture")) as error:
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
     assert words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -134,7 +134,7 @@ def test_a_class_without_a_picture_is_named(own: Path, tmp_path: Path, files: li
 def test_class_names_that_cannot_be_printed_are_refused(own: Path, tmp_path: Path, name: str) -> None:
     linked(tmp_path, own, {"a": "0", name: "1"})
     with pytest.raises(InputError, match="which is not 1 to 255 printable characters; rename it") as error:
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
     assert str(error.value).isprintable()
 
 
@@ -142,11 +142,11 @@ def test_class_names_that_cannot_be_printed_are_refused(own: Path, tmp_path: Pat
     "name", ["\u00e9", "\u6570\u5b57", "\U0001f469\u200d\U0001f467", "a b", "1.5", "x,y", "$x$", "#", "con-"]
 )
 def test_other_class_names_are_taken(own: Path, tmp_path: Path, name: str) -> None:
-    assert load(str(linked(tmp_path, own, {"zz": "0", name: "1"}))).classes == tuple(sorted(("zz", name)))
+    assert load_dataset(str(linked(tmp_path, own, {"zz": "0", name: "1"}))).classes == tuple(sorted(("zz", name)))
 
 
 def test_an_accent_is_one_name_however_the_file_system_keeps_it(own: Path, tmp_path: Path) -> None:
-    assert load(str(linked(tmp_path, own, {"e\u0301": "0", "z": "1"}))).classes == ("\u00e9", "z")
+    assert load_dataset(str(linked(tmp_path, own, {"e\u0301": "0", "z": "1"}))).classes == ("\u00e9", "z")
 
 
 def test_suffixes_of_any_case_are_read(own: Path, tmp_path: Path) -> None:
@@ -156,20 +156,20 @@ def test_suffixes_of_any_case_are_read(own: Path, tmp_path: Path) -> None:
             (tmp_path / name / f"{suffix}.{suffix}").symlink_to(
                 own / "4" / f"{len(list((tmp_path / name).iterdir()))}.jpg"
             )
-    assert len(all_as_test(load(str(tmp_path))).test) == 6
+    assert len(all_as_test(load_dataset(str(tmp_path))).test) == 6
 
 
 def test_more_classes_than_a_byte_counts(digits: Dataset, tmp_path: Path) -> None:
     for number in range(300):
         (tmp_path / f"{number:03}").mkdir()
         Image.fromarray(digits.test.images[0, 0].numpy()).save(tmp_path / f"{number:03}" / "0.png")
-    assert load(str(tmp_path)).train.labels.tolist() == list(range(300))
+    assert load_dataset(str(tmp_path)).train.labels.tolist() == list(range(300))
 
 
 def test_a_few_digits_keep_their_labels(own: Path, tmp_path: Path) -> None:
     for name in "37":
         (tmp_path / name).symlink_to(own / name, target_is_directory=True)
-    dataset = load(str(tmp_path))
+    dataset = load_dataset(str(tmp_path))
     assert len(dataset.classes) == 10
     assert sorted(set(dataset.train.labels.tolist())) == [3, 7]
 
@@ -178,10 +178,10 @@ def test_a_blank_or_broken_picture_is_named(own: Path, tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     Image.fromarray(np.full((50, 50), 220, np.uint8)).save(tmp_path / "1" / "blank.png")
     with pytest.raises(InputError, match=r"blank.png: nothing is drawn on it"):
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
     (tmp_path / "1" / "blank.png").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"blank.png: damaged or not a picture"):
-        load(str(tmp_path))
+        load_dataset(str(tmp_path))
     assert own.is_dir()
 
 
@@ -193,12 +193,12 @@ def test_a_folder_whose_name_cannot_be_shown_is_refused(own: Path, tmp_path: Pat
     (tmp_path / "mine" / "1").rename(tmp_path / "mine" / name)
     for folder in (tmp_path / name, tmp_path / "mine"):
         with pytest.raises(InputError, match="which is not 1 to 255 printable characters; rename it") as error:
-            load(str(folder))
+            load_dataset(str(folder))
         assert str(error.value).isprintable()
 
 
 def test_a_rehearsal_is_a_tenth_new(own: Path, digits: Dataset) -> None:
-    dataset = load(str(own))
+    dataset = load_dataset(str(own))
     mixed = rehearse(dataset, digits, count=900)
     assert len(mixed.train) == 900 + 2 * 40
     assert torch.equal(mixed.train.images[-40:], dataset.train.images)
@@ -219,7 +219,7 @@ def test_fine_tuning_learns_and_does_not_forget(program: Program, own: Path, tmp
     assert result.returncode == 0, result.stderr
     tuned, shipped = load_checkpoint(tmp_path / "saved_models" / "mine_fine-tune_final.pth"), load_checkpoint(SHIPPED)
     assert (tuned.dataset, tuned.train_config["preset"]) == ("mine", "fine-tune")
-    mnist, mine = load("mnist", mnist_data), load(str(own))
+    mnist, mine = load_dataset("mnist", mnist_data), load_dataset(str(own))
     on_mnist = [evaluate(c.build_model(), mnist.test, mnist.classes)[0].accuracy for c in (shipped, tuned)]
     assert on_mnist[1] > on_mnist[0] - 0.001
     on_mine = [evaluate(c.build_model(), mine.train, mine.classes)[0].loss for c in (shipped, tuned)]

@@ -179,13 +179,13 @@ def test_memory_is_bounded_by_the_largest_picture_allowed(tmp_path: Path) -> Non
 def test_mutated_files_give_a_picture_or_the_clear_error(form: str, pytestconfig: pytest.Config) -> None:
     image = Image.fromarray(RAMP).convert("RGB" if form in ("JPEG", "WEBP") else "L")
     original = encoded(image, form)
-    dice = random.Random(form)
+    rng = random.Random(form)
     for _ in range(pytestconfig.getoption("mutations") // len(FORMATS)):
         content = bytearray(original)
-        for _ in range(dice.choice((1, 1, 2, 8, 30))):
-            content[dice.randrange(len(content))] = dice.randrange(256)
-        if dice.random() < 0.2:
-            del content[dice.randrange(len(content)) :]
+        for _ in range(rng.choice((1, 1, 2, 8, 30))):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        if rng.random() < 0.2:
+            del content[rng.randrange(len(content)) :]
         try:
             assert read_picture(bytes(content)).grey.ndim == 2
         except InputError as error:

@@ -6,7 +6,7 @@ import pytest
 
 from drawing import on_page, shape
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.pictures.binarize import find_ink
+from mnist_cnn.pictures.binarize import find_foreground
 from mnist_cnn.pictures.preprocess import DIGIT, SIDE, is_mnist_style, stroke_width, to_mnist
 
 
@@ -63,4 +63,4 @@ def test_mnist_images_are_taken_as_they_are_and_small_drawings_are_not(mnist: Da
     drawing = np.full((SIDE, SIDE), 255, np.uint8)
     cv2.polylines(drawing, [np.array([(3, 2), (24, 2), (10, 27)])], False, 0, 1)
     assert not is_mnist_style(drawing[None]).any()
-    assert find_ink(drawing).mask.any()
+    assert find_foreground(drawing).mask.any()

@@ -7,7 +7,7 @@ from drawing import on_page, shape
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.binarize import Mask
 from mnist_cnn.pictures.image_io import Pixels
-from mnist_cnn.pictures.segment import Piece, cuts, find_digits, spans
+from mnist_cnn.pictures.segment import Component, cuts, find_digits, spans
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def inks(mnist: Dataset) -> list[Pixels]:
 
 
 def boxes(mask: Mask) -> list[list[tuple[int, int, int, int]]]:
-    return [[piece.box for piece in line] for line in find_digits(mask)]
+    return [[component.box for component in line] for line in find_digits(mask)]
 
 
 def test_nothing_is_found_on_an_empty_page() -> None:
@@ -55,20 +55,20 @@ def test_touching_digits_can_be_parted_where_they_touch(inks: list[Pixels]) -> N
     page = on_page([(left, 20, 20), (right, 20, 30 + left.shape[1])], 160, 300)
     page[66:72, 5 + left.shape[1] : 25 + left.shape[1] + right.shape[1]] = 255  # a bridge
     (line,) = find_digits(page > 127)
-    (piece,) = line
-    places = cuts(piece.mask)
+    (component,) = line
+    places = cuts(component.mask)
     assert min(abs(place - left.shape[1] - 5) for place in places) < 12
-    parts = spans(piece)
+    parts = spans(component)
     edges = len(places) + 1
     assert {(first, last) for _, (first, last) in parts} >= {(0, edges), *((i, i + 1) for i in range(edges))}
-    whole = np.zeros_like(piece.mask)
+    whole = np.zeros_like(component.mask)
     for part, (first, last) in parts:
         if last == first + 1:
-            x, y = part.box[0] - piece.box[0], part.box[1] - piece.box[1]
+            x, y = part.box[0] - component.box[0], part.box[1] - component.box[1]
             whole[y : y + part.box[3], x : x + part.box[2]] |= part.mask
-    np.testing.assert_array_equal(whole, piece.mask)
+    np.testing.assert_array_equal(whole, component.mask)
 
 
 def test_a_narrow_digit_is_not_cut(inks: list[Pixels]) -> None:
     mask = inks[1] > 127
-    assert [span for _, span in spans(Piece((0, 0, mask.shape[1], mask.shape[0]), mask))] == [(0, 1)]
+    assert [span for _, span in spans(Component((0, 0, mask.shape[1], mask.shape[0]), mask))] == [(0, 1)]

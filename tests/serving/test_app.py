@@ -11,41 +11,20 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
 
-from conftest import ROOT, Program, assert_one_line_error, environment
+from conftest import Program, assert_one_line_error
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.data_loader import Dataset
+from server import DIGITS, PHOTO, post, serving
 from test_classifier import as_png
 
-PHOTO, DIGITS = ROOT / "images" / "own_digit.jpg", ROOT / "images" / "own_digits.jpg"
 MOST = 200_000
-
-
-@contextlib.contextmanager
-def serving(
-    *flags: str, program: Sequence[str | Path] = (sys.executable, "-m", "mnist_cnn.serving.app")
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Run the program on a free port until the model is loaded; yield its address and the process."""
-    command = [*program, "--port", "0", *flags]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as own:
-        assert own.stdout
-        url = own.stdout.readline().split(" ")[0]
-        try:
-            for _ in range(100):
-                with contextlib.suppress(requests.ConnectionError):
-                    if requests.get(f"{url}/readyz", timeout=5).ok:
-                        break
-                time.sleep(0.1)
-            yield url, own
-        finally:
-            own.terminate()
-            own.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +35,6 @@ def url() -> Iterator[str]:
         assert process.wait(30) == 0
         assert process.stderr
         assert "Traceback" not in process.stderr.read()
-
-
-def post(url: str, body: bytes, kind: str, query: str = "") -> requests.Response:
-    return requests.post(f"{url}/api/predict{query}", data=body, headers={"content-type": kind}, timeout=30)
 
 
 def problem(response: requests.Response) -> tuple[int, str]:
@@ -170,7 +145,7 @@ def test_headers_keep_browsers_safe_and_no_other_origin_may_ask(url: str) -> Non
 
 
 def test_metrics_count(url: str) -> None:
-    def counted(line: str) -> float:
+    def pluralize(line: str) -> float:
         text = requests.get(f"{url}/metrics", timeout=9).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0
@@ -181,10 +156,10 @@ def test_metrics_count(url: str) -> None:
         'mnist_rejected_total{code="not_a_picture"}',
         'mnist_request_seconds_count{path="/api/predict"}',
     )
-    before = [counted(line) for line in lines]
+    before = [pluralize(line) for line in lines]
     post(url, PHOTO.read_bytes(), "image/jpeg")
     post(url, b"", "image/jpeg")
-    assert [counted(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
+    assert [pluralize(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
 
 
 def test_the_card_names_the_model(url: str) -> None:

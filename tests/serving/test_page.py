@@ -14,10 +14,10 @@ from typing import Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
-from test_app import serving
 
 from conftest import ROOT
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
+from server import serving
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -188,7 +188,7 @@ def test_doubt_says_whether_it_is_improbable_or_unlike_digits(either: Page, stro
                   [...document.querySelectorAll("meter")].map((meter) => meter.value)]"""
     )
     likely = f"{100 * max(chances):.1f} %"
-    improbable = max(chances) < load_onnx(PACKAGED).least_probability
+    improbable = max(chances) < load_onnx(PACKAGED).probability_threshold
     assert improbable == (words == "only")
     unlike = f"unlike the digits that the model knows; if it is one, {digit} is {likely} likely"
     assert sentence == f"Not sure: {f'only {likely} likely' if improbable else unlike}"

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 from playwright.sync_api import Browser, Page, Route, expect
-from test_app import serving
 from test_page import SEVEN, SOON, TWO, chromium, draw, half, hosting, says, visiting
 
 from conftest import environment
-from mnist_cnn.data_loader import GARMENTS, Dataset, load
+from mnist_cnn.data_loader import GARMENTS, Dataset, load_dataset
 from mnist_cnn.export import serialised, to_onnx
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.serving.static_page import write_page
 from mnist_cnn.train import fit, learn_limits
 from mnist_cnn.training.config import PRESETS
+from server import serving
 
 MARKUP = ("<b>bag</b>", "shoe & sock", "a name that is so long that it needs more than a line of the page")
 FORMS = ["server", "static"]
@@ -36,7 +36,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def fashion(mnist_data: Path) -> Dataset:
-    return load("fashion-mnist", mnist_data)
+    return load_dataset("fashion-mnist", mnist_data)
 
 
 def train(dataset: Dataset, classes: tuple[str, ...], folder: Path) -> Path:
@@ -65,7 +65,7 @@ def garments_url(
     else:
         runtime, site = request.getfixturevalue("web_runtime"), tmp_path_factory.mktemp("site")
         found = TorchModel(load_checkpoint(model), model)
-        (site / "model.onnx").write_bytes(serialised(to_onnx(found), found.about))
+        (site / "model.onnx").write_bytes(serialised(to_onnx(found), found.metadata))
         write_page(site / "model.onnx", site, runtime)
         with hosting(site) as address:
             yield address

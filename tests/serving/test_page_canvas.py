@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from test_app import serving
 from test_page import SEVEN, SOON, TWO, chromium, draw, fingers, give, hosting, places, says, touch, visiting
 
 from conftest import ROOT
+from server import serving
 
 PHOTO = ROOT / "images" / "own_digit.jpg"
 LINE: list[tuple[float, float]] = [(0.3, 0.2), (0.3, 0.4), (0.35, 0.6), (0.4, 0.8)]

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.training.augment import AugmentConfig, blur, degrade, distort, random_affine, serif_ones, smear, thicken
-from mnist_cnn.training.counter_rng import Dice
+from mnist_cnn.training.augment import AugmentConfig, blur, corrupt, distort, random_affine, serif_ones, smear, thicken
+from mnist_cnn.training.counter_rng import CounterRNG
 
 
 def only(**limits: float) -> AugmentConfig:
@@ -24,8 +24,8 @@ def moved(images: Tensor, config: AugmentConfig, seed: int = 0) -> Tensor:
     return random_affine(images, config, dice_for(images, seed))
 
 
-def dice_for(images: Tensor, seed: int = 0) -> Dice:
-    return Dice.of(seed, 1, torch.arange(len(images)))
+def dice_for(images: Tensor, seed: int = 0) -> CounterRNG:
+    return CounterRNG.for_images(seed, 1, torch.arange(len(images)))
 
 
 def test_no_distortion_changes_nothing(digits: Dataset) -> None:
@@ -106,13 +106,13 @@ def test_elastic_bends_and_keeps_within_its_limit() -> None:
 
 def test_the_share_that_is_spoilt_and_what_is_left_alone(digits: Dataset) -> None:
     images = digits.train.images.float()
-    spoilt = degrade(images, 0.25, dice_for(images))
-    assert spoilt.shape == images.shape
-    assert spoilt.min() >= 0
-    assert spoilt.max() <= 255
-    changed = (spoilt != images).flatten(1).any(dim=1).float().mean()
+    corrupted = corrupt(images, 0.25, dice_for(images))
+    assert corrupted.shape == images.shape
+    assert corrupted.min() >= 0
+    assert corrupted.max() <= 255
+    changed = (corrupted != images).flatten(1).any(dim=1).float().mean()
     assert 0.2 < changed < 0.3
-    assert degrade(images, 0, dice_for(images)) is images
+    assert corrupt(images, 0, dice_for(images)) is images
 
 
 def test_thickening_against_scipy(digits: Dataset) -> None:
@@ -125,9 +125,9 @@ def test_thickening_against_scipy(digits: Dataset) -> None:
 def test_what_happens_to_an_image_does_not_depend_on_its_batch(digits: Dataset) -> None:
     images, chosen = digits.train.images[:64], torch.tensor([50, 3, 33, 9])
     strong = AugmentConfig(degrade=1)
-    alone = distort(images[chosen], strong, Dice.of(0, 1, chosen))
+    alone = distort(images[chosen], strong, CounterRNG.for_images(0, 1, chosen))
     torch.testing.assert_close(alone, distort(images, strong, dice_for(images))[chosen], rtol=0, atol=1e-3)
-    assert not torch.equal(alone, distort(images[chosen], strong, Dice.of(0, 2, chosen)))
+    assert not torch.equal(alone, distort(images[chosen], strong, CounterRNG.for_images(0, 2, chosen)))
 
 
 def test_blur_keeps_the_ink_and_spreads_it() -> None:

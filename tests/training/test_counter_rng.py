@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 import torch
 
-from mnist_cnn.training.counter_rng import Dice, epoch_order, mix
+from mnist_cnn.training.counter_rng import CounterRNG, epoch_order, mix
 
 
 def test_the_hash_is_splitmix64() -> None:
@@ -16,8 +16,8 @@ def test_the_hash_is_splitmix64() -> None:
 
 
 def test_uniform_and_normal_numbers() -> None:
-    dice = Dice.of(0, 1, torch.arange(300))
-    uniform, low, normal = dice.uniform(7, 11), dice.uniform(99, low=-2, high=3), dice.normal(101)
+    rng = CounterRNG.for_images(0, 1, torch.arange(300))
+    uniform, low, normal = rng.uniform(7, 11), rng.uniform(99, low=-2, high=3), rng.normal(101)
     assert uniform.shape == (300, 7, 11)
     assert uniform.dtype == torch.float32
     assert 0 < uniform.min() < uniform.max() < 1
@@ -28,8 +28,8 @@ def test_uniform_and_normal_numbers() -> None:
 
 
 def test_numbers_of_one_image_and_of_one_place_are_unrelated() -> None:
-    dice = Dice.of(3, 2, torch.arange(2000))
-    numbers = torch.cat([dice.uniform(20), dice.uniform(21)], dim=1)
+    rng = CounterRNG.for_images(3, 2, torch.arange(2000))
+    numbers = torch.cat([rng.uniform(20), rng.uniform(21)], dim=1)
     for table in (numbers.T, numbers):
         correlation = torch.corrcoef(table[:41])
         assert (correlation - torch.eye(41)).abs().max() < 5 / table.shape[1] ** 0.5
@@ -37,12 +37,16 @@ def test_numbers_of_one_image_and_of_one_place_are_unrelated() -> None:
 
 def test_a_number_belongs_to_seed_epoch_image_and_place() -> None:
     index = torch.arange(50)
-    first = Dice.of(0, 1, index).uniform(6)
-    assert torch.equal(first, Dice.of(0, 1, index).uniform(6))
-    assert torch.equal(first[[7, 3]], Dice.of(0, 1, torch.tensor([7, 3])).uniform(6))
-    for other in (Dice.of(1, 1, index), Dice.of(0, 2, index), Dice.of(0, 1, index + 50)):
+    first = CounterRNG.for_images(0, 1, index).uniform(6)
+    assert torch.equal(first, CounterRNG.for_images(0, 1, index).uniform(6))
+    assert torch.equal(first[[7, 3]], CounterRNG.for_images(0, 1, torch.tensor([7, 3])).uniform(6))
+    for other in (
+        CounterRNG.for_images(1, 1, index),
+        CounterRNG.for_images(0, 2, index),
+        CounterRNG.for_images(0, 1, index + 50),
+    ):
         assert not (other.uniform(6) == first).any()
-    going_on = Dice.of(0, 1, index)
+    going_on = CounterRNG.for_images(0, 1, index)
     going_on.uniform(4)
     part = going_on[torch.tensor([5])]
     assert torch.equal(part.uniform(3), going_on.uniform(3)[5:6])

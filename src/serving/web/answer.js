@@ -9,7 +9,7 @@ let kind = "digit"; // what the classes are
 
 export function introduce(card) {
   classes = card.classes;
-  least = card.least_probability;
+  least = card.probability_threshold;
   kind = classes.every((name) => /^\d$/.test(name)) ? "digit" : "shape";
   const right = `: ${(100 * card.accuracy).toFixed(2)} % of the ${card.dataset} test images read right.`;
   element("about").textContent = card.name + (card.accuracy === null ? `, trained on ${card.dataset}.` : right);

@@ -48,14 +48,14 @@ async function readOne(strokes, brush) {
   const views = [image, turned(image, -TURN), turned(image, TURN)];
   const pixels = new ort.Tensor("uint8", Uint8Array.from(views.flat(2)), [views.length, SIDE, SIDE]);
   const { card, session } = await loaded();
-  const { probabilities, distance } = await session.run({ pixels });
-  const { classes, least_probability, most_distance } = card;
+  const { probabilities, ood_score } = await session.run({ pixels });
+  const { classes, probability_threshold, ood_threshold } = card;
   const mean = classes.map((_, digit) => average(views.map((_, view) => probabilities.data[view * classes.length + digit])));
   const surest = Math.max(...mean);
   return {
     digit: mean.indexOf(surest),
     probabilities: mean,
-    confident: surest >= least_probability && average([...distance.data]) <= most_distance,
+    confident: surest >= probability_threshold && average([...ood_score.data]) <= ood_threshold,
     box: box(strokes, brush),
     image,
   };
