@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.common.distributed import joined, rank, size
+from mnist_cnn.common.distributed import process_group, rank, world_size
 from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments.study import surroundings
 from mnist_cnn.train import Progress, train_steps
@@ -36,7 +36,7 @@ def work(images: int) -> None:
     """Train an epoch on some images as one of the processes, and time it; rank 0 prints the result."""
     config = PRESETS["default"].train
     train = load_dataset("mnist").train[torch.arange(images)]
-    with joined(60):
+    with process_group(60):
         learner = build_learner(CNN(PRESETS["default"].model), config, images)
         list(train_steps(learner, train[torch.arange(1024)], config, Progress(epoch=1)))
         start = time.perf_counter()
@@ -44,7 +44,7 @@ def work(images: int) -> None:
         seconds = time.perf_counter() - start
         gradients = torch.ones(sum(parameter.numel() for parameter in learner.network.parameters()))
         start = time.perf_counter()
-        for _ in range(SUMS if size() > 1 else 0):
+        for _ in range(SUMS if world_size() > 1 else 0):
             dist.all_reduce(gradients)
         sums = (time.perf_counter() - start) / SUMS
         if rank() == 0:

@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from mnist_cnn.common.signals import begin
+from mnist_cnn.common.signals import prepare_process
 
 COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
@@ -21,8 +21,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Hand the arguments after the command's name to its module, imported only now."""
-    begin()
-    from mnist_cnn.common.console import exit_codes, stop  # not above: it takes longer than all of this file
+    prepare_process()
+    from mnist_cnn.common.console import exit_codes, exit_with_error  # not above: it takes longer than all of this file
 
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name not in COMMANDS:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         command = importlib.import_module(module).main
     except ModuleNotFoundError as error:
-        stop(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'")
+        exit_with_error(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'")
     command(rest, prog=f"mnist-cnn {name}")
 
 

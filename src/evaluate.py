@@ -6,21 +6,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.common.signals import begin
+from mnist_cnn.common.signals import prepare_process
 
 if __name__ == "__main__":
-    begin()
+    prepare_process()
 
 import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
 from mnist_cnn.cnn_model import Network
-from mnist_cnn.common.console import exit_codes, parse_call, printable
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.device import pick_device
-from mnist_cnn.common.distributed import gathered, rank, size
+from mnist_cnn.common.distributed import all_gather_rows, rank, world_size
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
+from mnist_cnn.common.names import printable
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load_dataset, with_classes
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
@@ -54,8 +55,8 @@ def infer(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
 
 def infer_distributed(model: nn.Module, split: Split) -> Tensor:
     """Compute the logits of every image as `infer` does, each process those of every n-th; all get all, in order."""
-    part = Split(split.images[rank() :: size()], split.labels[rank() :: size()])
-    return gathered(infer(model, part), len(split))
+    part = Split(split.images[rank() :: world_size()], split.labels[rank() :: world_size()])
+    return all_gather_rows(infer(model, part), len(split))
 
 
 def evaluate(

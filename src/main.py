@@ -5,14 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_cnn.common.signals import begin
+from mnist_cnn.common.signals import prepare_process
 
 if __name__ == "__main__":
-    begin()
+    prepare_process()
 
-from mnist_cnn.common.console import exit_codes, parse, pluralize, printable
+from mnist_cnn.common.console import exit_codes, parse, pluralize
 from mnist_cnn.common.device import pick_device
-from mnist_cnn.common.distributed import broadcast_object, joined, rank
+from mnist_cnn.common.distributed import broadcast_object, process_group, rank
+from mnist_cnn.common.names import printable
 from mnist_cnn.data_loader import Dataset, check_testable, load_dataset, rehearse, with_classes
 from mnist_cnn.evaluate import MODELS, check_output, evaluate_and_show
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
@@ -29,7 +30,7 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
         enough_epochs: whether a small dataset is shown more often than the settings say.
     """
     path = config.output_dir / MODELS
-    with joined(config.worker_timeout):
+    with process_group(config.worker_timeout):
         pick_device(config.device)
         if rank() == 0:
             check_output(config.output_dir)

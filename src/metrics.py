@@ -9,7 +9,8 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from mnist_cnn.common.console import pluralize, printable
+from mnist_cnn.common.console import pluralize
+from mnist_cnn.common.names import printable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -14,8 +14,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from mnist_cnn.common.console import pluralize, printable
+from mnist_cnn.common.console import pluralize
 from mnist_cnn.common.files import atomic_write
+from mnist_cnn.common.names import printable
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 

@@ -16,9 +16,10 @@ from tqdm import tqdm
 from tyro.conf import Positional, arg
 
 from mnist_cnn.classifier import Classifier, Prediction
-from mnist_cnn.common.console import exit_codes, parse_call, printable
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
+from mnist_cnn.common.names import printable
 from mnist_cnn.models.onnx_model import PACKAGED
 from mnist_cnn.pictures.file_types import PICTURE, is_hidden, kind, without_pictures
 from mnist_cnn.pictures.image_io import MOST_BYTES, SUFFIXES

@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig, build
-from mnist_cnn.common.distributed import broadcast_object, rank, restarted, share, total
+from mnist_cnn.common.distributed import all_reduce_sum, broadcast_object, rank, shard, was_restarted
 from mnist_cnn.common.errors import InputError, Stopped
-from mnist_cnn.common.names import one_line
-from mnist_cnn.common.signals import Request, deferred
+from mnist_cnn.common.names import printable
+from mnist_cnn.common.signals import StopRequest, deferred_signals
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, fingerprint, pixel_statistics, split_off
 from mnist_cnn.evaluate import MODELS, infer_distributed
 from mnist_cnn.metrics import fit_temperature
@@ -89,7 +89,7 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     make_deterministic(config.deterministic)
     training = prepare(dataset, config, model)
     lock = training.folder.locked() if rank() == 0 else nullcontext()
-    with lock, deferred() as request, board(config) as log, profiled(config) as tick:
+    with lock, deferred_signals() as request, board(config) as log, profiled(config) as tick:
         history, progress = begin(training)
         while progress.epoch <= config.epochs:
             history.append(run_epoch(training, history, progress, request, tick))
@@ -144,7 +144,7 @@ def begin(training: Training) -> tuple[list[EpochRecord], Progress]:
         InputError: none is whole, or it is of another training.
     """
     folder, resume = training.folder, training.config.resume
-    if restarted() or resume:
+    if was_restarted() or resume:
         archive = broadcast_object(folder.read_newest() if rank() == 0 else None)
         if archive:
             return restore(training, parse_checkpoint(archive, f"the newest checkpoint in {folder.checkpoints}"))
@@ -173,7 +173,7 @@ def restore(training: Training, checkpoint: Checkpoint) -> tuple[list[EpochRecor
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"cannot go on in {training.folder.checkpoints}: the newest checkpoint does not say how far training was "
-            f"({one_line(error)}); remove it, or leave out --resume"
+            f"({printable(error, 300)}); remove it, or leave out --resume"
         ) from None
 
 
@@ -188,7 +188,7 @@ def differing(before: Checkpoint, now: Checkpoint) -> list[str]:
 
 
 def run_epoch(
-    training: Training, history: list[EpochRecord], begun: Progress, request: Request, tick: Callable[[], None]
+    training: Training, history: list[EpochRecord], begun: Progress, request: StopRequest, tick: Callable[[], None]
 ) -> EpochRecord:
     """Train what is left of an epoch, saving where asked to, and validate.
 
@@ -217,7 +217,7 @@ def run_epoch(
 
 
 def train_steps(
-    learner: Learner, train: Split, config: TrainConfig, progress: Progress, request: Request | None = None
+    learner: Learner, train: Split, config: TrainConfig, progress: Progress, request: StopRequest | None = None
 ) -> Iterator[tuple[Progress, bool]]:
     """Show each training image to the model once in an epoch, in an order of its own; begin after those already seen.
 
@@ -233,11 +233,13 @@ def train_steps(
     with progress_bar(f"epoch {progress.epoch}/{config.epochs}", len(train), progress.seen) as bar:
         for first in range(progress.seen, len(train), config.batch_size):
             index = order[first : first + config.batch_size]
-            mine, weight = share(index)
+            mine, weight = shard(index)
             batch = train[mine]
             images = distort(batch.images, config.augment, CounterRNG.for_images(config.seed, progress.epoch, mine))
             logits = train_step(learner, images, batch.labels, config.label_smoothing, weight)
-            loss, correct, stopping = total(tally(logits, batch.labels, weight, bool(request and request.number)))
+            loss, correct, stopping = all_reduce_sum(
+                tally(logits, batch.labels, weight, bool(request and request.number))
+            )
             progress = Progress(
                 epoch=progress.epoch,
                 step=progress.step + 1,

@@ -1,4 +1,4 @@
-"""What every other part of the program uses: errors, files, the console, signals, devices, processes.
+"""Infrastructure for every other module: errors, files, console, signals, devices, process groups.
 
 Imports nothing else of this package.
 """

@@ -1,4 +1,4 @@
-"""How commands speak with a person: flags in, one line per error out, exit code 2."""
+"""The command line: flags in, one line per error on stderr, exit codes."""
 
 import functools
 import io
@@ -14,101 +14,97 @@ from typing import NoReturn, TypeVar
 import tyro
 
 from mnist_cnn.common.errors import InputError, Stopped
-from mnist_cnn.common.signals import handle, handled, leave, raise_stopped
+from mnist_cnn.common.names import printable
+from mnist_cnn.common.signals import exit_immediately, raise_stopped, set_handler, signal_handler
 
 Options = TypeVar("Options")
-NARROWEST = 60  # columns in which --help can be read
-CONVERSIONS = {
+MIN_COLUMNS = 60  # of --help: narrower text is unreadable
+PLAIN_WORDS = {
     "invalid literal for int() with base 10": "not a whole number",
     "could not convert string to float": "not a number",
     "Expected 1 values": "Give one",
 }
-"""What Python says of a value that does not fit, and what a person understands."""
-BROKEN_PIPE = 128 + 13  # what a shell reports of a program that SIGPIPE ended
+"""Python's messages about invalid values, and plainer ones."""
+SIGPIPE_EXIT_CODE = 128 + 13  # as a shell reports it
 
 
 def parse(default: Options, argv: Sequence[str] | None, prog: str) -> Options:
-    """Read flags, derived from the fields of a dataclass, over `default`, an instance of it.
+    """Parse flags, derived from the fields of a dataclass, over the instance `default`.
 
     Raises:
-        InputError: an unknown flag or a value that does not fit.
+        InputError: an unknown flag or an invalid value.
     """
     with one_line_errors(prog):
         return tyro.cli(type(default), args=argv, prog=prog, default=default, config=(tyro.conf.DisallowNone,))
 
 
 def parse_call(function: Callable[..., None], argv: Sequence[str] | None, prog: str) -> Callable[[], None]:
-    """Read flags, derived from a function's parameters, into a call of it that is yet to be made.
+    """Parse flags, derived from a function's parameters, and bind them to the function without calling it.
 
     Raises:
-        InputError: an unknown flag or a value that does not fit.
+        InputError: an unknown flag or an invalid value.
     """
 
     @functools.wraps(function)
-    def keep(**options: object) -> Callable[[], None]:
+    def bind(**options: object) -> Callable[[], None]:
         return functools.partial(function, **options)
 
     with one_line_errors(prog):
-        return tyro.cli(keep, args=argv, prog=prog, config=(tyro.conf.DisallowNone,))
+        return tyro.cli(bind, args=argv, prog=prog, config=(tyro.conf.DisallowNone,))
 
 
 @contextmanager
 def one_line_errors(prog: str) -> Iterator[None]:
-    """Turn the box that tyro draws before it exits into an InputError of one line."""
-    if shutil.get_terminal_size().columns < NARROWEST:
-        os.environ["COLUMNS"] = str(NARROWEST)
-    message = io.StringIO()
+    """Convert the error box that tyro prints before it exits to an InputError of one line."""
+    if shutil.get_terminal_size().columns < MIN_COLUMNS:
+        os.environ["COLUMNS"] = str(MIN_COLUMNS)
+    stderr = io.StringIO()
     try:
-        with redirect_stderr(message):
+        with redirect_stderr(stderr):
             yield
-    except SystemExit as stop:
-        if stop.code:
-            raise InputError(f"{sentence(message.getvalue())}; see {prog} --help") from None
+    except SystemExit as error:
+        if error.code:
+            raise InputError(f"{extract_message(stderr.getvalue())}; see {prog} --help") from None
         raise
 
 
-def sentence(box: str) -> str:
-    """Take what is wrong out of the box that tyro draws: the rows between its title and its first rule."""
+def extract_message(box: str) -> str:
+    """Extract the message from tyro's error box: the rows between its title and its first horizontal rule."""
     rows = [row.strip("│ ") for row in box.splitlines()[1:]]
     end = next((i for i, row in enumerate(rows) if not row.strip("─╰╯")), len(rows))
-    found = re.sub(r"^Error parsing (\w+: )?", "", " ".join(rows[:end]).rstrip("."))
-    for words, plainer in CONVERSIONS.items():
-        found = found.replace(words, plainer)
-    return found
-
-
-def printable(text: str) -> str:
-    r"""Show what would move a terminal's cursor, turn its text round or begin a line as an escape: \x1b, \n, \u202e."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    message = re.sub(r"^Error parsing (\w+: )?", "", " ".join(rows[:end]).rstrip("."))
+    for words, plainer in PLAIN_WORDS.items():
+        message = message.replace(words, plainer)
+    return message
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Say how many of something there are: 1 error, 2,000 errors."""
+    """Format a count with its noun: 1 error, 2,000 errors."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """End the program with one line on stderr: code 2 on wrong input, 128 and the signal's number on a signal.
+    """End a command with one line on stderr: exit code 2 for invalid input, 128 + its number for a signal.
 
-    Where the reader of a pipe is gone it ends without a line, with the code of SIGPIPE.
+    If the reader of a pipe is gone, the command exits silently, with SIGPIPE's code.
     """
-    open_streams()
-    try:  # around all, since a signal may come while its handler is being set
-        with handled(raise_stopped):
+    fix_streams()
+    try:  # around everything, since a signal may arrive while its handler is being set
+        with signal_handler(raise_stopped):
             try:
-                with errors_explained():
+                with explained_errors():
                     yield
             finally:
-                handle(leave)
+                set_handler(exit_immediately)
     except Stopped as stopped:
-        handle(leave)
-        say(f"\n{stopped}")
+        set_handler(exit_immediately)
+        print_error(f"\n{stopped}")
         sys.exit(128 + stopped.number)
 
 
-def open_streams() -> None:
-    """Open closed streams to nowhere, lest a file gets their number; show as an escape what an encoding cannot hold."""
+def fix_streams() -> None:
+    """Open closed streams on os.devnull, so that no file gets their descriptor; escape what an encoding lacks."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115
@@ -118,27 +114,27 @@ def open_streams() -> None:
 
 
 @contextmanager
-def errors_explained() -> Iterator[None]:
-    """End the program where its input or its output does not work."""
+def explained_errors() -> Iterator[None]:
+    """Exit with one line on invalid input and on failing input or output."""
     try:
         try:
             yield
         finally:
-            flush_output()
+            flush_stdout()
     except InputError as error:
-        stop(str(error))
+        exit_with_error(str(error))
     except BrokenPipeError:
-        sys.exit(BROKEN_PIPE)
-    except OSError as error:  # what writes files names them, so it is print where nothing is named
+        sys.exit(SIGPIPE_EXIT_CODE)
+    except OSError as error:  # atomic_write names its file; an error without a name comes from print
         place = error.filename or "standard output"
-        stop(f"{error.strerror or error}: {place}; free or mend it, or name another place")
+        exit_with_error(f"{error.strerror or error}: {place}; free space, fix permissions, or name another path")
 
 
-def flush_output() -> None:
-    """Print what is still to be printed; if that fails, send it nowhere, lest the interpreter fails with it once more.
+def flush_stdout() -> None:
+    """Flush stdout; if that fails, redirect it to os.devnull, so that the interpreter's own flush does not fail again.
 
     Raises:
-        OSError: standard output takes no more, or nobody reads it.
+        OSError: stdout is full or closed.
     """
     try:
         sys.stdout.flush()
@@ -147,13 +143,13 @@ def flush_output() -> None:
         raise
 
 
-def stop(message: str) -> NoReturn:
+def exit_with_error(message: str) -> NoReturn:
     """Print one line on stderr and exit with code 2."""
-    say(f"error: {printable(message)}")
+    print_error(f"error: {printable(message)}")
     sys.exit(2)
 
 
-def say(line: str) -> None:
-    """Print on stderr, if somebody reads it."""
+def print_error(line: str) -> None:
+    """Print on stderr, ignoring a closed or full one."""
     with suppress(OSError):
         print(line, file=sys.stderr, flush=True)

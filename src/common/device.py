@@ -1,4 +1,4 @@
-"""Which device computes, and in which precision."""
+"""The device of computations and their precision."""
 
 import os
 from typing import Literal
@@ -11,13 +11,13 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn "auto", "cpu", "cuda", "cuda:1", "mps", ... into a device that works on this machine.
+    """Return the device "auto", "cpu", "cuda", "cuda:1", "mps", ... after checking that it works.
 
-    "auto" takes the accelerator (CUDA, MPS, XPU) where there is one, else the CPU; of several accelerators, the one
-    with the number that torchrun gave this process on its machine.
+    "auto" is the accelerator (CUDA, MPS, XPU) if there is one, else the CPU. Under torchrun it is the accelerator
+    of the process's local rank.
 
     Raises:
-        InputError: no such device here.
+        InputError: this machine has no such device.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if name == "auto":
@@ -28,16 +28,16 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError):
-        here = "cpu" if accelerator is None else f"cpu, {accelerator}"
-        raise InputError(f"device {name!r} is not on this machine (it has: {here}); leave out --device") from None
+        available = "cpu" if accelerator is None else f"cpu, {accelerator}"
+        raise InputError(f"device {name!r} is not on this machine (it has: {available}); leave out --device") from None
     return device
 
 
 def pick_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Turn a precision into the dtype of training's matrix work.
+    """Return the dtype of matrix multiplications in training.
 
-    "auto" means bfloat16 where the hardware multiplies it natively: a CPU with AVX512-BF16 or AMX, a CUDA
-    device from compute capability 8.0. Elsewhere emulated bfloat16 would be slower than float32.
+    "auto" is bfloat16 where the hardware multiplies it natively: a CPU with AVX512-BF16 or AMX, a CUDA device of
+    compute capability 8.0 or higher. Emulated bfloat16 would be slower than float32.
     """
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]

@@ -1,4 +1,4 @@
-"""What torch.distributed needs, and nothing in one process. Processes are started by torchrun."""
+"""torch.distributed for data-parallel training under torchrun; in a single process every function does nothing."""
 
 import os
 import re
@@ -17,134 +17,135 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.names import printable
 
-Content = TypeVar("Content")
-SECONDS_FOR_ROLL_CALL = 5
+Object = TypeVar("Object")
+BARRIER_SECONDS = 5  # timeout of the barrier that finds out which ranks are lost
 
 
 def rank() -> int:
-    """Return the number of this process, 0 if it is alone."""
+    """Return the rank of this process, 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def size() -> int:
-    """Return how many processes train one model."""
+def world_size() -> int:
+    """Return the number of processes, 1 without a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def restarts() -> int:
-    """Return how often torchrun started this process again after a failure on its machine."""
+def restart_count() -> int:
+    """Return how many times torchrun has restarted the workers of this machine."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
-def restarted() -> bool:
-    """Tell whether torchrun started these processes again after a failure, on whichever machine."""
-    return total(torch.tensor([float(restarts())]))[0] > 0
+def was_restarted() -> bool:
+    """Whether torchrun has restarted the workers of any machine."""
+    return all_reduce_sum(torch.tensor([float(restart_count())]))[0] > 0
 
 
 @contextmanager
-def joined(seconds: int) -> Iterator[None]:
-    """Join the processes that torchrun started, if it did; only rank 0 prints results meanwhile.
+def process_group(timeout_seconds: int) -> Iterator[None]:
+    """Join the process group under torchrun; only rank 0 prints to stdout meanwhile.
 
-    NCCL carries what is on GPUs, gloo what is on CPUs.
+    The backend is NCCL (or the accelerator's own) for GPU tensors and gloo for CPU tensors.
 
     Args:
-        seconds: how long a process waits for the others before it gives up.
+        timeout_seconds: of the rendezvous and of collectives.
 
     Raises:
-        InputError: another process was lost, or there are more processes here than GPUs.
+        InputError: another process was lost, or this machine has fewer accelerators than processes.
     """
     if not dist.is_torchelastic_launched():
         yield
         return
-    roll = None
+    gloo = None
     try:
-        meet(timedelta(seconds=seconds))
-        roll = dist.new_group(backend="gloo")
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(sys.stdout if rank() == 0 else nowhere):
+        init_process_group(timedelta(seconds=timeout_seconds))
+        gloo = dist.new_group(backend="gloo")
+        with Path(os.devnull).open("w") as devnull, redirect_stdout(sys.stdout if rank() == 0 else devnull):
             yield
     except RuntimeError as error:
-        raise InputError(f"rank {rank()} stopped: {missing(roll, error)}; see what the others said") from None
+        raise InputError(f"rank {rank()} stopped: {failure(gloo, error)}; see the output of the other ranks") from None
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def meet(patience: timedelta) -> None:
-    """Find the other processes.
+def init_process_group(timeout: timedelta) -> None:
+    """Initialize torch.distributed from torchrun's environment.
 
-    On one machine torchrun keeps its store of addresses when it starts them again: each time has a corner of its own
-    there, lest a process reads where another was before.
+    On one machine torchrun keeps its rendezvous store across restarts. Each restart gets a prefix of its own, so that
+    no process reads a stale address.
     """
-    store, number, count = next(rendezvous("env://", timeout=patience))
+    store, rank, world_size = next(rendezvous("env://", timeout=timeout))
     if os.environ["GROUP_WORLD_SIZE"] == "1":
-        store = PrefixStore(f"{restarts()}", store)
-    dist.init_process_group(pick_backend(), store=store, rank=number, world_size=count, timeout=patience)
+        store = PrefixStore(f"{restart_count()}", store)
+    dist.init_process_group(select_backend(), store=store, rank=rank, world_size=world_size, timeout=timeout)
 
 
-def pick_backend() -> str:
-    """Choose this process's accelerator, if there is one, and what carries tensors between processes.
+def select_backend() -> str:
+    """Set this process's accelerator, if there is one, and return the matching backend.
 
     Raises:
-        InputError: there are fewer accelerators than processes on this machine.
+        InputError: this machine has fewer accelerators than processes.
     """
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None or not (backend := dist.get_default_backend_for_device(accelerator)):
         return "gloo"
-    mine, here = int(os.environ["LOCAL_RANK"]), torch.accelerator.device_count()
-    if mine >= here:
-        raise InputError(f"this machine has {here} of {accelerator}; start torchrun with --nproc-per-node {here}")
-    torch.accelerator.set_device_index(mine)
+    local_rank, count = int(os.environ["LOCAL_RANK"]), torch.accelerator.device_count()
+    if local_rank >= count:
+        raise InputError(f"this machine has {count} of {accelerator}; start torchrun with --nproc-per-node {count}")
+    torch.accelerator.set_device_index(local_rank)
     return f"cpu:gloo,{accelerator.type}:{backend}"
 
 
-def missing(roll: dist.ProcessGroup | None, error: RuntimeError) -> str:
-    """Say which ranks do not answer any more, or else what went wrong."""
+def failure(gloo: dist.ProcessGroup | None, error: RuntimeError) -> str:
+    """Describe a failed collective: the ranks that miss a barrier, or else the error."""
     try:
-        if roll:
-            dist.monitored_barrier(roll, timedelta(seconds=SECONDS_FOR_ROLL_CALL), wait_all_ranks=True)
-    except RuntimeError as absent:
-        error = absent
-    names = re.search(r"Ranks? ([\d, ]+) failed", str(error))
-    return f"no answer from rank {names[1].strip()}" if names else " ".join(str(error).split())[:300]
+        if gloo:
+            dist.monitored_barrier(gloo, timedelta(seconds=BARRIER_SECONDS), wait_all_ranks=True)
+    except RuntimeError as barrier_error:
+        error = barrier_error
+    lost = re.search(r"Ranks? ([\d, ]+) failed", str(error))
+    return f"no answer from rank {lost[1].strip()}" if lost else printable(error, 300)
 
 
-def replicate(model: nn.Module) -> nn.Module:
-    """Let a model average its gradients over all processes, where there are several."""
+def wrap_ddp(model: nn.Module) -> nn.Module:
+    """Average a model's gradients over all ranks, if there is a process group."""
     return DistributedDataParallel(model) if dist.is_initialized() else model
 
 
-def share(index: Tensor) -> tuple[Tensor, float]:
-    """Take this process's part of a step: every n-th image.
+def shard(index: Tensor) -> tuple[Tensor, float]:
+    """Take this rank's shard of a batch: every world_size-th image.
 
     Returns:
-        The part, and the weight of its mean among the means of all parts. Where there are more processes than images,
-        some get an image of another with weight 0.
+        The shard's indices, and the weight of its mean in the mean over ranks. If there are more ranks than images,
+        some ranks get another rank's image with weight 0.
     """
-    mine = index[rank() :: size()]
-    return (mine, len(mine) * size() / len(index)) if len(mine) else (index[:1], 0.0)
+    own = index[rank() :: world_size()]
+    return (own, len(own) * world_size() / len(index)) if len(own) else (index[:1], 0.0)
 
 
-def total(numbers: Tensor) -> list[float]:
-    """Add up numbers, float [n], over all processes, in place."""
+def all_reduce_sum(values: Tensor) -> list[float]:
+    """Sum float [n] over all ranks, in place."""
     if dist.is_initialized():
-        dist.all_reduce(numbers)
-    return numbers.tolist()
+        dist.all_reduce(values)
+    return values.tolist()
 
 
-def gathered(rows: Tensor, count: int) -> Tensor:
-    """Put `count` rows in order, of which each process brings every n-th: float [N, C] to float [count, C]."""
+def all_gather_rows(rows: Tensor, count: int) -> Tensor:
+    """Gather the shards of `count` rows in their original order: float [N, C] to float [count, C]."""
     if not dist.is_initialized():
         return rows
-    padded = nn.functional.pad(rows, (0, 0, 0, -(-count // size()) - len(rows)))
-    parts = [torch.empty_like(padded) for _ in range(size())]
-    dist.all_gather(parts, padded)
-    return torch.stack(parts, dim=1).flatten(0, 1)[:count]
+    padded = nn.functional.pad(rows, (0, 0, 0, -(-count // world_size()) - len(rows)))
+    shards = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(shards, padded)
+    return torch.stack(shards, dim=1).flatten(0, 1)[:count]
 
 
-def broadcast_object(content: Content) -> Content:
-    """Give every process what rank 0 has."""
-    box = [content]
+def broadcast_object(value: Object) -> Object:
+    """Return rank 0's value on every rank."""
+    values = [value]
     if dist.is_initialized():
-        dist.broadcast_object_list(box)
-    return box[0]
+        dist.broadcast_object_list(values)
+    return values[0]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes, and checks of files and folders."""
 
 import os
 import re
@@ -17,18 +17,18 @@ UNFINISHED = re.compile(r"\..+\.\d+\.unfinished(\.\w+)?")
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block succeeds, sync it to disk and rename it to `path`.
+    """Yield a temporary path beside `path`; if the block succeeds, fsync it and rename it to `path`.
 
-    If the block fails, the temporary file goes away and an older `path` stays as it was.
+    If the block fails, the temporary file is removed and an existing `path` stays unchanged.
 
     Raises:
-        OSError: the disk is full, say; its `filename` is `path`, or a folder above that cannot be made.
+        OSError: for example a full disk; its `filename` is `path`, or a parent folder that cannot be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished{path.suffix}")
     try:
-        with temporary.open("ab") as mine:
-            in_use(mine.fileno())
+        with temporary.open("ab") as lock:
+            try_lock(lock.fileno())
             yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
@@ -41,64 +41,64 @@ def atomic_write(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def read_model(path: Path, what: str, source: str, most: int) -> bytes:
+def read_model(path: Path, what: str, command: str, max_bytes: int) -> bytes:
     """Read the file of a trained model.
 
     Args:
         path: the file.
-        what: it should be.
-        source: the command that writes such files.
-        most: bytes it may have.
+        what: the kind of file expected, for errors.
+        command: that writes such files, for errors.
+        max_bytes: limit of the file's size.
 
     Raises:
-        InputError: there is none, it is a folder or a device, it has more bytes, or it may not be read.
+        InputError: there is no such file, it is a folder or a device, it is too large or cannot be read.
     """
-    advice = f"make one with {source} or name one with --checkpoint"
+    advice = f"make one with {command} or name one with --checkpoint"
     try:
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise InputError(f"no {what} at {path}{f', which is {kind}' if path.exists() else ''}; {advice}")
-        if path.stat().st_size > most:
-            raise InputError(f"{path} has more than {most:,} bytes; {advice}")
+        if path.stat().st_size > max_bytes:
+            raise InputError(f"{path} has more than {max_bytes:,} bytes; {advice}")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; {advice}") from None
 
 
-def in_use(file: int) -> bool:
-    """Mark an open file as being written to, until it is closed; say whether another process had marked it."""
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed; return False if another process holds the lock (never on Windows)."""
     if sys.platform != "win32":
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            return False
+    return True
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the temporary files of writers that were killed, and of no writer that is alive."""
+    """Remove the temporary files of writers that were killed; those of running writers are locked and stay."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if UNFINISHED.fullmatch(path.name) and path.is_file():
             with path.open("ab") as file:
-                dead = not in_use(file.fileno())
-            if dead:
-                with suppress(PermissionError):  # Windows removes no open file
+                abandoned = try_lock(file.fileno())
+            if abandoned:
+                with suppress(PermissionError):  # Windows cannot remove an open file
                     path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, flag: str = "--output-dir") -> None:
-    """Create `folder` and write one file into it, so that a long run does not fail at its end.
+    """Create `folder` and write a file into it, so that a long run does not fail at its end.
 
     Args:
-        folder: is made if it is not there.
-        flag: names it on the command line.
+        folder: created if missing.
+        flag: its command-line flag, for errors.
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        InputError: the folder cannot be created or written to.
     """
     try:
-        with atomic_write(folder / "writable") as probe:
-            probe.write_bytes(bytes(4096))
+        with atomic_write(folder / "writable") as temporary:
+            temporary.write_bytes(bytes(4096))
         (folder / "writable").unlink()
         remove_partial_files(folder)
     except OSError as error:

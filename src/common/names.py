@@ -1,43 +1,42 @@
-"""What classes, datasets and models may be called, wherever the names come from."""
+"""Valid names of classes, datasets and models, and text made safe to print."""
 
 from collections.abc import Sequence
 
-MOST_CLASSES = 4096
-MOST_LETTERS = 255  # as many as the name of a folder, which a class may be named by
-JOINERS = "\u200c\u200d"  # shape the letters beside them, in Persian, Hindi and emoji: no danger, if not printable
+MAX_CLASSES = 4096
+MAX_CHARACTERS = 255  # the limit of folder names, which are class names too
+JOINERS = "\u200c\u200d"  # zero-width joiners of Persian, Hindi and emoji: not printable, but harmless
 
 
 def check_name(name: object, what: str) -> None:
-    """Check that a name can be shown: no escape sequence, no line break, nothing that turns the direction of writing.
+    """Check that a name can be printed: no escape sequence, no line break, no bidirectional control character.
 
-    Markup is no danger: the page shows names as text.
+    Markup is allowed: the web page shows names as text.
 
     Raises:
-        ValueError: it cannot, is empty or is too long.
+        ValueError: it cannot be printed, is empty or too long.
     """
-    if not isinstance(name, str) or not 1 <= len(name) <= MOST_LETTERS or not all(map(is_shown, name)):
-        raise ValueError(f"{what} {repr(name)[:40]}, which is not 1 to {MOST_LETTERS} printable characters")
-
-
-def is_shown(letter: str) -> bool:
-    """Tell whether a letter, or what joins two, can be shown."""
-    return letter.isprintable() or letter in JOINERS
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name) <= MAX_CHARACTERS
+        or not all(character.isprintable() or character in JOINERS for character in name)
+    ):
+        raise ValueError(f"{what} {repr(name)[:40]}, which is not 1 to {MAX_CHARACTERS} printable characters")
 
 
 def check_classes(names: Sequence[object]) -> None:
-    """Check that classes can be shown and told apart.
+    """Check that class names can be printed and are distinct.
 
     Raises:
-        ValueError: they cannot, or are too many.
+        ValueError: they are not, or there are too many.
     """
-    if not 1 <= len(names) <= MOST_CLASSES:
-        raise ValueError(f"{len(names):,} classes, which is not 1 to {MOST_CLASSES:,}")
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise ValueError(f"{len(names):,} classes, which is not 1 to {MAX_CLASSES:,}")
     for name in names:
         check_name(name, "the class")
     if len({*names}) < len(names):
         raise ValueError(f"two classes of the name {max(names, key=names.count)!r}")
 
 
-def one_line(text: object) -> str:
-    """Return the beginning of a text, what cannot be printed replaced by spaces."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text)[:300])
+def printable(text: object, limit: int | None = None) -> str:
+    r"""Escape control characters and bidirectional overrides (\x1b, \n, \u202e) in the first `limit` characters."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text)[:limit])

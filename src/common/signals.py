@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM wait until what was computed is saved."""
+"""Handlers of SIGINT (Ctrl-C) and SIGTERM: exit without a traceback, or finish the current step first."""
 
 import os
 import signal
@@ -14,67 +14,67 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], Any]
 
 
-def handle(handler: Handler) -> dict[int, Any]:
-    """Handle SIGINT and SIGTERM, which only the main thread can; return what handled them before."""
-    here = threading.current_thread() is threading.main_thread()
-    return {number: signal.signal(number, handler) for number in SIGNALS} if here else {}
+def set_handler(handler: Handler) -> dict[int, Any]:
+    """Set the handler of SIGINT and SIGTERM, which only the main thread can; return the previous handlers."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return {number: signal.signal(number, handler) for number in SIGNALS} if is_main else {}
 
 
-def leave(number: int, _frame: FrameType | None) -> None:
-    """End the process at once and without a word, from wherever it is: nothing has to be undone."""
+def exit_immediately(number: int, _frame: FrameType | None) -> None:
+    """Handle a signal by exiting without cleanup or output."""
     os._exit(128 + number)
 
 
-def begin() -> None:
-    """Come first in a program: a signal then ends it without a traceback while it imports what takes seconds.
+def prepare_process() -> None:
+    """Make slow imports interruptible without a traceback; call this before them.
 
-    Where a home has no place for them, matplotlib's cache and ONNX Runtime's telemetry are not worth a warning.
+    Also silences matplotlib's and ONNX Runtime's warnings about a home directory without a place for their files.
     """
-    handle(leave)
+    set_handler(exit_immediately)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import logging  # not above: until here there is a traceback
+    import logging  # not at the top: a signal during that import would print a traceback
 
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def raise_stopped(number: int, _frame: FrameType | None) -> None:
-    """End what is under way, undone; a second signal does not wait for that."""
-    handle(leave)
+    """Handle a signal by raising Stopped; a second signal exits immediately."""
+    set_handler(exit_immediately)
     raise Stopped("stopped", number)
 
 
 @contextmanager
-def handled(handler: Handler) -> Iterator[None]:
-    """Handle SIGINT and SIGTERM for as long as the block runs."""
-    former = handle(handler)
+def signal_handler(handler: Handler) -> Iterator[None]:
+    """Set the handler of SIGINT and SIGTERM inside the block."""
+    previous = set_handler(handler)
     try:
         yield
     finally:
-        for number, before in former.items():
+        for number, before in previous.items():
             signal.signal(number, before)
 
 
-class Request:
-    """Whether somebody asked the program to stop.
+class StopRequest:
+    """Whether a signal asked the program to stop.
 
     Attributes:
-        number: of the signal, 0 if there was none.
+        number: of the signal, 0 if none arrived.
     """
 
     def __init__(self) -> None:
-        """Begin without one."""
+        """Start without a request."""
         self.number = 0
 
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember the first signal; a second one does not wait."""
+    def record(self, number: int, _frame: FrameType | None) -> None:
+        """Handle the first signal by recording it, a second one by raising Stopped."""
         if self.number:
             raise Stopped("stopped at once", number)
         self.number = number
 
 
 @contextmanager
-def deferred() -> Iterator[Request]:
-    """Turn SIGINT and SIGTERM into a request, for as long as the block runs; only the main thread can."""
-    request = Request()
-    with handled(request.note):
+def deferred_signals() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a stop request inside the block (in the main thread)."""
+    request = StopRequest()
+    with signal_handler(request.record):
         yield request

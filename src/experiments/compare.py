@@ -13,8 +13,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from tyro.conf import Positional, arg
 
 from mnist_cnn import plots
-from mnist_cnn.common.console import exit_codes, parse_call, printable
+from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.names import printable
 from mnist_cnn.evaluate import IMAGES
 from mnist_cnn.experiments.run_report import Run, find_report, read_run, titles
 

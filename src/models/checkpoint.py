@@ -14,7 +14,7 @@ from torch import Tensor
 from mnist_cnn.cnn_model import ModelConfig, Network, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, read_model
-from mnist_cnn.common.names import check_classes, check_name, one_line
+from mnist_cnn.common.names import check_classes, check_name, printable
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_archive import ArchiveError, open_archive
 
@@ -131,7 +131,7 @@ def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
         checkpoint = Checkpoint(**content)
         check(checkpoint)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{where} is not a model of this program ({one_line(error)}); {ADVICE}") from None
+        raise InputError(f"{where} is not a model of this program ({printable(error, 300)}); {ADVICE}") from None
     return checkpoint
 
 

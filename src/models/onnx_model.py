@@ -19,7 +19,7 @@ import onnxruntime
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import read_model
-from mnist_cnn.common.names import check_classes, check_name, one_line
+from mnist_cnn.common.names import check_classes, check_name, printable
 from mnist_cnn.models.onnx_file import read_onnx
 from mnist_cnn.models.onnx_graph import check_graph
 from mnist_cnn.models.wire_format import Known, Message
@@ -108,7 +108,7 @@ def parse(content: bytes, name: str) -> OnnxModel:
         shapes = {put.name: (put.type, *put.shape[1:]) for put in (*session.get_inputs(), *session.get_outputs())}
     except Exception as error:  # crafted bytes can be wrong in any way, and ONNX Runtime has a type for each
         why = error if isinstance(error, ValueError) else type(error).__name__
-        raise InputError(f"{name} is not a model of this program ({one_line(why)}); {ADVICE}") from None
+        raise InputError(f"{name} is not a model of this program ({printable(why, 300)}); {ADVICE}") from None
     expected = {
         "pixels": ("tensor(uint8)", 28, 28),
         "logits": ("tensor(float)", len(classes)),

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnist_cnn.common.names import one_line
+from mnist_cnn.common.names import printable
 
 MOST_PICKLE = 4 * 2**20  # bytes; a checkpoint of `default` has 8,000
 MOST_RECORDS = 2**17
@@ -55,13 +55,15 @@ def open_archive(archive: bytes, version: int, whole: bool) -> Any:
             raise ArchiveError("is damaged (wrong SHA-256)") from None
         if isinstance(error, ArchiveError):
             raise
-        raise ArchiveError(f"is damaged or cut off ({one_line(error)})") from None
+        raise ArchiveError(f"is damaged or cut off ({printable(error, 300)})") from None
     if found not in (None, version):
         raise ArchiveError(f"has checkpoint format {found}, this program reads {version}")
     if found and not whole:
         raise ArchiveError("is damaged (wrong SHA-256)")
     if code := sorted(name for name in names if not HARMLESS.fullmatch(name)):
-        raise ArchiveError(f"holds pickled code of another program, which was not run ({one_line(', '.join(code))})")
+        raise ArchiveError(
+            f"holds pickled code of another program, which was not run ({printable(', '.join(code), 300)})"
+        )
     if not found:
         raise ArchiveError(f"has no checkpoint format (another program wrote it), this program reads {version}")
     try:
@@ -135,7 +137,7 @@ def check_values(content: object, most: int) -> None:
             inner = [*value, *value.values()] if isinstance(value, dict) else [*value]  # type: ignore[misc]
             waiting += [(one, depth + 1) for one in inner]
         elif not (value is None or isinstance(value, str | float) or (isinstance(value, int) and abs(value) < 2**63)):
-            raise ArchiveError(f"holds {type(value).__name__} {one_line(value)[:40]}, which is no plain value")
+            raise ArchiveError(f"holds {type(value).__name__} {printable(value, 40)}, which is no plain value")
         if depth > MOST_DEPTH or len(waiting) > MOST_ITEMS:
             break
     raise ArchiveError(f"holds more than {MOST_ITEMS:,} values, or values nested more than {MOST_DEPTH} deep")

@@ -24,7 +24,7 @@ from tyro.conf import arg
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.signals import handled, leave
+from mnist_cnn.common.signals import exit_immediately, signal_handler
 from mnist_cnn.models.onnx_model import PACKAGED
 from mnist_cnn.serving.middleware import LimitMiddleware, problem
 from mnist_cnn.serving.request_body import Drawing, RefusedError
@@ -142,7 +142,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note a signal."""
         if self.should_exit:
-            leave(sig, frame)
+            exit_immediately(sig, frame)
         self.should_exit = True
 
 
@@ -194,7 +194,7 @@ def command(
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
         gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
         server = Server(config)
-        with handled(server.handle_exit):
+        with signal_handler(server.handle_exit):
             print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
             server.run(sockets=[listening])
 

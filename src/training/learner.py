@@ -11,7 +11,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from mnist_cnn.common.device import pick_device, pick_dtype
-from mnist_cnn.common.distributed import replicate
+from mnist_cnn.common.distributed import wrap_ddp
 from mnist_cnn.training.config import TrainConfig
 from mnist_cnn.training.muon import Muon
 
@@ -73,7 +73,7 @@ def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learn
         for optimizer in optimizers
     ]
     dtype = pick_dtype(config.precision, device)
-    return Learner(network, replicate(network), tuple(optimizers), tuple(schedulers), dtype)
+    return Learner(network, wrap_ddp(network), tuple(optimizers), tuple(schedulers), dtype)
 
 
 def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float, weight: float = 1.0) -> Tensor:

@@ -16,7 +16,8 @@ from PIL import Image
 import forked
 from calls import CALLS, HELP, PHOTO, call, sayings, train_two
 from conftest import environment
-from mnist_cnn.common.console import pluralize, printable
+from mnist_cnn.common.console import pluralize
+from mnist_cnn.common.names import printable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pipes, devices and users of Unix")
 PROGRAM = str(Path(sys.executable).with_name("mnist-cnn"))

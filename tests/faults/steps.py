@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mnist_cnn.cnn_model import Normalize
-from mnist_cnn.common.distributed import joined, rank
+from mnist_cnn.common.distributed import process_group, rank
 from mnist_cnn.data_loader import Split, load_dataset
 from mnist_cnn.evaluate import infer_distributed
 from mnist_cnn.train import Progress, train_steps
@@ -20,7 +20,7 @@ from mnist_cnn.training.counter_rng import epoch_order
 from mnist_cnn.training.learner import build_learner
 
 torch.set_num_threads(1)
-with joined(60):
+with process_group(60):
     digits = load_dataset("digits")
     train = digits.train[torch.arange(1201)]
     config = TrainConfig(device="cpu", precision="float32", batch_size=50, epochs=1, learning_rate=0.003)
