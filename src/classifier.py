@@ -14,15 +14,15 @@ import numpy as np
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
 from mnist_cnn.pictures.binarize import Box
-from mnist_cnn.pictures.candidates import Candidate, Choice, Outcome, Prepared, prepare_all
-from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.pictures.candidates import Candidate, Choice, NamedPicture, Outcome, Prepared, prepare_all
+from mnist_cnn.pictures.image_io import PictureSource, Pixels
 from mnist_cnn.pictures.preprocess import SIDE
 from mnist_cnn.pictures.segment import Span
 
 CHUNK = 128  # pictures read before the first of them is answered
 PART = 16  # of them, to a thread
 
-Preparation = Callable[[Sequence[tuple[object, str]], bool], list[Outcome]]
+Preparation = Callable[[Sequence[NamedPicture], bool], list[Outcome]]
 
 
 class Model(Protocol):
@@ -78,7 +78,7 @@ def best_path(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
     return best[max(best)][1]
 
 
-def prepare_in_threads(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Outcome]:
+def prepare_in_threads(pictures: Sequence[NamedPicture], several: bool = False) -> list[Outcome]:
     """Do what `prepare_all` does, with all cores."""
     parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -136,7 +136,7 @@ class Classifier:
         """
         return self.infer(images)[0]
 
-    def predict(self, pictures: Iterable[object]) -> list[Prediction]:
+    def predict(self, pictures: Iterable[PictureSource]) -> list[Prediction]:
         """Read pictures of one digit each.
 
         Args:
@@ -148,7 +148,7 @@ class Classifier:
         """
         return [only for (only,) in self.read_or_raise(pictures)]
 
-    def predict_several(self, picture: object) -> list[Prediction]:
+    def predict_several(self, picture: PictureSource) -> list[Prediction]:
         """Read all digits of a picture, in reading order.
 
         Raises:
@@ -156,7 +156,7 @@ class Classifier:
         """
         return next(self.read_or_raise([picture], several=True))
 
-    def read_or_raise(self, pictures: Iterable[object], several: bool = False) -> Iterator[list[Prediction]]:
+    def read_or_raise(self, pictures: Iterable[PictureSource], several: bool = False) -> Iterator[list[Prediction]]:
         """Yield the answers to each picture.
 
         Raises:
@@ -168,7 +168,7 @@ class Classifier:
             yield found
 
     def read(
-        self, pictures: Iterable[tuple[object, str]], several: bool = False, prepare: Preparation = prepare_in_threads
+        self, pictures: Iterable[NamedPicture], several: bool = False, prepare: Preparation = prepare_in_threads
     ) -> Iterator[list[Prediction] | InputError]:
         """Yield, in order and as soon as they are there, the answers to each picture or what is wrong with it.
 

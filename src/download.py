@@ -1,4 +1,4 @@
-"""The four files of a published dataset: found on disk or downloaded, and verified before anything reads them."""
+"""The four files of MNIST or Fashion-MNIST: found on disk or downloaded, and verified by SHA-256 before use."""
 
 import gzip
 import os
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -19,39 +19,35 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import atomic_write, remove_partial_files
 
 DEFAULT_FOLDER = Path("data")
-SECONDS_TO_ANSWER = 10  # between two bytes
-SECONDS_TO_FINISH = 600  # one file from one mirror
-LARGEST_FILE = 64 << 20  # bytes; the largest published one has 26,421,880
+READ_TIMEOUT = 10  # seconds of one read
+TOTAL_TIMEOUT = 600  # seconds of one file from one mirror
+MAX_BYTES = 64 << 20  # of a file; the largest published one has 26,421,880
 BLOCK = 1 << 14  # bytes
-COPY = r"( ?\(\d+\)|[ -]\d+)?(\.gz)?"  # how browsers mark a second download, and packed files
-DATA = re.compile(
+COPY_SUFFIX = r"( ?\(\d+\)|[ -]\d+)?(\.gz)?"  # of a browser's second download, and of packed files
+DATA_NAMES = re.compile(
     r".*(ubyte|mnist|t10k).*|.*\.(gz|zip|tar|tgz|7z|rar|npz|csv|pkl|parquet|mat|crdownload|part|partial|download)", re.I
 )
-"""Names of files that may hold a dataset: whole, packed, half downloaded, in another format or under another name."""
-MOST_NAMED = 8
+"""File names that suggest a dataset: whole, packed, partially downloaded, in another format or of another name."""
+MAX_LISTED = 8
 
 
 class MirrorError(InputError):
-    """No mirror, or not this one, gave the file."""
+    """A mirror, or every mirror, failed to serve a file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a published dataset is on the web, and the SHA-256 of its four files: (of the .gz, unpacked)."""
+    """A published dataset: folder in torchvision's layout, mirrors, SHA-256 of each file: (of the .gz, unpacked)."""
 
     folder: str
     mirrors: tuple[str, ...]
     sha256: dict[str, tuple[str, str]]
 
 
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 SOURCES = {
     "mnist": Source(
         folder="MNIST",
@@ -106,72 +102,71 @@ SOURCES = {
 def read_published(name: str, data_dir: Path | None) -> tuple[bytes, ...]:
     """Read the four files of a published dataset, unpacked, in the order of `FILES`.
 
-    They are looked for in `data_dir`, then `$MNIST_CNN_DATA`, then `./data` (packed or not, flat or in
-    torchvision's layout, also as other programs name them); what is missing is downloaded into `data_dir` or `./data`.
+    They are searched in `data_dir`, `$MNIST_CNN_DATA` and `./data`, packed or not, flat or in torchvision's layout,
+    also under the names that other programs give them. Missing files are downloaded into `data_dir` or `./data`.
 
     Raises:
-        MirrorError: a file is not on disk and no mirror gave it; what looks like data is named.
+        MirrorError: a file is not on disk and no mirror serves it; files that look like data are listed.
         InputError: a file's SHA-256 is wrong; it was not parsed.
     """
     source = SOURCES[name]
-    folders = [Path(folder) for folder in (data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER) if folder]
-    places = [place for folder in folders for place in (folder / source.folder / "raw", folder)]
-    contents = []
+    roots = [Path(folder) for folder in (data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER) if folder]
+    folders = [folder for root in roots for folder in (root / source.folder / "raw", root)]
+    paths, contents = find_files(folders), []
     for file in FILES:
         try:
-            path = find_file(file, places) or download(file, source, data_dir or DEFAULT_FOLDER)
+            paths[file] = paths.get(file) or download(file, source, data_dir or DEFAULT_FOLDER)
         except MirrorError as error:
-            found = found_instead(places)
-            raise MirrorError(f"{error}; missing: {lacking(places)}{found}" if found else str(error)) from None
-        contents.append(read_verified(path, source.sha256[file]))
+            if not (others := list_data(folders)):
+                raise
+            missing = ", ".join(name for name in FILES if name not in paths)
+            raise MirrorError(f"{error}; missing: {missing}{others}") from None
+        contents.append(read_verified(paths[file], source.sha256[file]))
     return tuple(contents)
 
 
-def find_file(file: str, folders: list[Path]) -> Path | None:
-    """Return the first copy of `file` in the folders, unpacked or .gz, or None; its own name goes before namesakes."""
-    for folder in folders:
-        for path in (folder / file, folder / f"{file}.gz", *namesakes(file, folder)):
-            if path.is_file():
-                return path
-    return None
+def find_files(folders: list[Path]) -> dict[str, Path]:
+    """Find the first copy of each of the four files in the folders, unpacked or .gz; exact names before variants."""
+    found = {}
+    for file in FILES:
+        names = ((folder / file, folder / f"{file}.gz", *variants(file, folder)) for folder in folders)
+        if path := next(filter(Path.is_file, chain.from_iterable(names)), None):
+            found[file] = path
+    return found
 
 
-def namesakes(file: str, folder: Path) -> list[Path]:
-    """List what programs call `file`, in a folder or, as in Kaggle's archive, in one of such a name below it.
+def variants(file: str, folder: Path) -> list[Path]:
+    """List the variants of a file's name in a folder or, as in Kaggle's archive, in subfolders of such names.
 
     7-zip writes `train-images.idx3-ubyte`, browsers `train-images-idx3-ubyte (1).gz`.
     """
-    name = re.compile(file.replace("-", "[-._]") + COPY, re.IGNORECASE)
+    name = re.compile(file.replace("-", "[-._]") + COPY_SUFFIX, re.IGNORECASE)
     here = [path for path in sorted(folder.glob("*")) if name.fullmatch(path.name)]
     return here + [path for below in here for path in sorted(below.glob("*")) if name.fullmatch(path.name)]
 
 
-def lacking(folders: list[Path]) -> str:
-    """List which of the four files are in none of the folders."""
-    return ", ".join(file for file in FILES if not find_file(file, folders))
-
-
-def found_instead(folders: list[Path]) -> str:
-    """Go on with a sentence: what looks like data in the folders or one below them; "" where nothing does."""
-    below = (path for folder in folders for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)))
-    there = list(dict.fromkeys(f"{str(path)!r}" for path in below if DATA.fullmatch(path.name) and path.is_file()))
-    names = ", ".join([*there[:MOST_NAMED], *["..."] * (len(there) > MOST_NAMED)])
-    return f"; found {names}: unpack archives, finish downloads, give files those names" if there else ""
+def list_data(folders: list[Path]) -> str:
+    """List files that look like data in the folders or their subfolders, to end an error message with; "" if none."""
+    paths = (path for folder in folders for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)))
+    found = dict.fromkeys(f"{str(path)!r}" for path in paths if DATA_NAMES.fullmatch(path.name) and path.is_file())
+    names = ", ".join([*found][:MAX_LISTED] + ["..."] * (len(found) > MAX_LISTED))
+    return f"; found {names}: unpack archives, finish downloads, give files those names" if found else ""
 
 
 def download(file: str, source: Source, data_dir: Path) -> Path:
-    """Download `file` from the first mirror that gives the right bytes; one process at a time.
+    """Download `file` from the first mirror that serves the right bytes; processes take turns.
 
     Raises:
-        MirrorError: none did.
+        MirrorError: no mirror did.
     """
     folder = data_dir / source.folder / "raw"
     path = folder / f"{file}.gz"
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     with FileLock(folder / ".lock"):
-        if path.exists():  # another process had the lock and downloaded it
+        if path.exists():  # downloaded by the process that held the lock
             return path
+        remove_partial_files(folder)
         for url in mirror_urls(path.name, source):
             try:
                 fetch(url, path, source.sha256[file][0])
@@ -185,91 +180,81 @@ def download(file: str, source: Source, data_dir: Path) -> Path:
 
 
 def mirror_urls(file: str, source: Source) -> Iterator[str]:
-    """Yield where to ask for `file`: `$MNIST_CNN_MIRROR` first (flat, or a served data folder)."""
-    own = os.environ.get("MNIST_CNN_MIRROR")
-    if own:
-        yield f"{own.rstrip('/')}/{source.folder}/raw/{file}"
-        yield f"{own.rstrip('/')}/{file}"
+    """Yield the URLs of `file`, those on `$MNIST_CNN_MIRROR` first (a data folder that is served, or a flat one)."""
+    if custom := os.environ.get("MNIST_CNN_MIRROR"):
+        yield f"{custom.rstrip('/')}/{source.folder}/raw/{file}"
+        yield f"{custom.rstrip('/')}/{file}"
     for mirror in source.mirrors:
         yield mirror + file
 
 
 def fetch(url: str, path: Path, sha256: str) -> None:
-    """Download `url` to `path`, whole and with the right hash or not at all; the caller holds the folder's lock.
-
-    The bytes arrive under one name for all files, so that what a killed process leaves behind goes with the next call.
+    """Download `url` to `path` atomically.
 
     Raises:
-        MirrorError: the mirror failed, took too long or gave other bytes.
+        MirrorError: the mirror failed, took too long or served other bytes.
     """
-    unfinished = path.with_name(".unfinished")
-    try:
-        with unfinished.open("wb") as file, tqdm(unit="B", unit_scale=True, delay=0.1) as bar:
-            for block in receive(url, bar):
+    with atomic_write(path) as temporary:
+        with temporary.open("wb") as file, tqdm(unit="B", unit_scale=True, delay=0.1) as bar:
+            for block in stream(url, bar):
                 file.write(block)
                 bar.update(len(block))
-            file.flush()
-            os.fsync(file.fileno())
-        if pooch.file_hash(str(unfinished), alg="sha256") != sha256:
+        if pooch.file_hash(str(temporary), alg="sha256") != sha256:
             raise MirrorError("wrong SHA-256")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
-def receive(url: str, bar: "tqdm[NoReturn]") -> Iterator[bytes]:
-    """Yield the body of `url` in blocks, `LARGEST_FILE` bytes at most; set the bar's total.
+def stream(url: str, bar: "tqdm[NoReturn]") -> Iterator[bytes]:
+    """Yield the body of `url` in blocks, at most `MAX_BYTES`; set the bar's total.
 
-    A thread of its own asks, and is left behind when its time is up: the timeout of requests is for one read, and
-    a mirror that trickles headers or a body never runs into it.
+    The request runs in a thread that is abandoned at the deadline: the timeout of requests is for a single read, so a
+    mirror that trickles headers or a body never exceeds it.
 
     Raises:
-        MirrorError: the mirror failed or took longer than `SECONDS_TO_FINISH`.
+        MirrorError: the mirror failed or took longer than `TOTAL_TIMEOUT`.
     """
     blocks: SimpleQueue[bytes | Exception] = SimpleQueue()
-    deadline = time.monotonic() + SECONDS_TO_FINISH
-    Thread(target=ask, args=(url, blocks, bar), daemon=True).start()
+    deadline = time.monotonic() + TOTAL_TIMEOUT
+    Thread(target=request_blocks, args=(url, blocks, bar), daemon=True).start()
     try:
         while block := blocks.get(timeout=max(0.0, deadline - time.monotonic())):
             if isinstance(block, Exception):
                 raise MirrorError(type(block).__name__) from block
             yield block
     except Empty:
-        raise MirrorError(f"not finished in {SECONDS_TO_FINISH} seconds") from None
+        raise MirrorError(f"not finished in {TOTAL_TIMEOUT} seconds") from None
 
 
-def ask(url: str, blocks: "SimpleQueue[bytes | Exception]", bar: "tqdm[NoReturn]") -> None:
-    """Put the body of `url` into `blocks` and then b"", or what went wrong."""
-    hooks = {"response": without_redirect_body}
+def request_blocks(url: str, blocks: "SimpleQueue[bytes | Exception]", bar: "tqdm[NoReturn]") -> None:
+    """Put the body of `url` into `blocks`, then b"" or the exception."""
     try:
-        with requests.get(url, stream=True, timeout=SECONDS_TO_ANSWER, hooks=hooks) as response:
+        with requests.get(url, stream=True, timeout=READ_TIMEOUT, hooks={"response": close_redirect}) as response:
             response.raise_for_status()
-            bar.total = min(int(response.headers.get("Content-Length", 0)), LARGEST_FILE)
-            for block in islice(iter(partial(response.raw.read, BLOCK), b""), LARGEST_FILE // BLOCK):
+            bar.total = min(int(response.headers.get("Content-Length", 0)), MAX_BYTES)
+            for block in islice(iter(partial(response.raw.read, BLOCK), b""), MAX_BYTES // BLOCK):
                 blocks.put(block)
         blocks.put(b"")
     except Exception as error:
         blocks.put(error)
 
 
-def without_redirect_body(response: requests.Response, **_: object) -> None:
-    """Close a redirect, whose body requests would read to its end, if it has one."""
+def close_redirect(response: requests.Response, **_: object) -> None:
+    """Close a redirect before requests reads its body, which may be endless."""
     if response.is_redirect:
         response.close()
 
 
 def read_verified(path: Path, sha256: tuple[str, str]) -> bytes:
-    """Read a file whose SHA-256 is known: `sha256` holds that of its .gz form, then of its unpacked form.
+    """Read a file and unpack it if it is a .gz, after checking its SHA-256: (of the .gz, unpacked).
 
     Raises:
-        InputError: the hash differs.
+        InputError: the SHA-256 differs.
     """
     packed = path.suffix == ".gz"
     expected = sha256[0 if packed else 1]
-    found = pooch.file_hash(str(path), alg="sha256")
-    if found != expected:
+    actual = pooch.file_hash(str(path), alg="sha256")
+    if actual != expected:
         raise InputError(
-            f"{path} is damaged or another file: its SHA-256 is {found}, expected {expected}; "
+            f"{path} is damaged or another file: its SHA-256 is {actual}, expected {expected}; "
             "delete it and run again to download it"
         )
     content = path.read_bytes()

@@ -22,8 +22,8 @@ from mnist_cnn.common.files import check_writable
 from mnist_cnn.common.names import printable
 from mnist_cnn.models.onnx_model import PACKAGED
 from mnist_cnn.pictures.file_types import PICTURE, is_hidden, kind, without_pictures
-from mnist_cnn.pictures.image_io import MOST_BYTES, SUFFIXES
-from mnist_cnn.pictures.sandbox import Sandbox
+from mnist_cnn.pictures.image_io import MAX_BYTES, SUFFIXES
+from mnist_cnn.pictures.sandbox import MAX_WORKERS, Sandbox
 from mnist_cnn.pictures.visualize import draw_boxes, draw_steps
 
 STDIN = "-"
@@ -180,9 +180,9 @@ def command(
     write = json_line if as_json else csv_line if as_csv else text_line
     failed = False
     quiet = len(files) < MANY or not sys.stderr.isatty()
-    sources = [sys.stdin.buffer.read(MOST_BYTES + 1) if file == STDIN else Path(file) for file in files]
+    sources = [sys.stdin.buffer.read(MAX_BYTES + 1) if file == STDIN else Path(file) for file in files]
     named = zip(sources, ("standard input" if file == STDIN else file for file in files), strict=True)
-    with Sandbox() as sandbox:
+    with Sandbox(workers=min(len(files), MAX_WORKERS)) as sandbox:
         found = classifier.read(named, several, sandbox.prepare_all)
         bar = tqdm(zip(files, sources, found, strict=True), total=len(files), unit=" files", disable=quiet)
         for number, (file, source, answers) in enumerate(bar):

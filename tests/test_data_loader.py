@@ -26,7 +26,7 @@ from mnist_cnn.data_loader import (
     read_unverified,
     split_off,
 )
-from mnist_cnn.download import FILES, find_file
+from mnist_cnn.download import FILES, find_files
 
 LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])
 IMAGES = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255])
@@ -105,8 +105,9 @@ def test_mutated_files_of_a_folder_are_a_dataset_or_the_clear_error(noise: bytes
             assert len(dataset.test) == 10
 
 
-def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path) -> None:
-    dataset = load_dataset(str(write_dataset(tmp_path)))
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_folder_of_idx_files_is_a_dataset(tmp_path: Path, kind: Callable[[Path], str | Path]) -> None:
+    dataset = load_dataset(kind(write_dataset(tmp_path)))
     assert (dataset.name, dataset.classes) == (tmp_path.name, ("0", "1", "2", "3"))
     assert (len(dataset.train), len(dataset.test)) == (40, 10)
     assert dataset.train.images.dtype == torch.uint8
@@ -132,9 +133,7 @@ def renamed(folder: Path, target: Path, program: str) -> Path:
     for file in FILES:
         path = target / NAMES[program](file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = find_file(file, [folder])
-        assert source
-        content = read_unverified(source)
+        content = read_unverified(find_files([folder])[file])
         path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return target
 
@@ -178,6 +177,14 @@ def test_a_folder_cannot_pass_for_mnist(tmp_path: Path) -> None:
     assert load_dataset(str(write_dataset(tmp_path / "mnist"))).name == "mnist-folder"
 
 
+def test_a_path_is_a_folder_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no dataset 'digits': use auto"):
+        load_dataset(Path("digits"))
+    Path("digits").mkdir()
+    assert load_dataset(write_dataset(Path("digits")), data_dir=str(tmp_path)).name == "digits-folder"
+
+
 def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
     write_dataset(tmp_path)
     (tmp_path / FILES[0]).unlink()
@@ -199,7 +206,7 @@ def test_a_cut_gzip_file_is_refused(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_gzip_bomb_is_refused_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mnist_cnn.data_loader.LARGEST_FILE", 1 << 20)
+    monkeypatch.setattr("mnist_cnn.data_loader.MAX_BYTES", 1 << 20)
     path = write_dataset(tmp_path) / "train-labels-idx1-ubyte.gz"
     path.write_bytes(gzip.compress(bytes(1 << 22)))
     with pytest.raises(InputError, match="more than 1048576 bytes"):

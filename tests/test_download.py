@@ -25,6 +25,7 @@ import pytest
 from conftest import Program, Tried, assert_one_line_error, environment
 from mnist_cnn import download
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import UNFINISHED
 from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
 from test_data_loader import NAMES, renamed
@@ -286,9 +287,9 @@ def landed(data_dir: Path) -> dict[str, bytes]:
 def test_a_mirror_with_a_fault_is_passed_over_and_leaves_nothing(
     tmp_path: Path, small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, fault: str, tried: Tried
 ) -> None:
-    monkeypatch.setattr(download, "SECONDS_TO_ANSWER", 0.5)
-    monkeypatch.setattr(download, "SECONDS_TO_FINISH", 1)
-    monkeypatch.setattr(download, "LARGEST_FILE", 1 << 20)
+    monkeypatch.setattr(download, "READ_TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "TOTAL_TIMEOUT", 1)
+    monkeypatch.setattr(download, "MAX_BYTES", 1 << 20)
     with mirror(small, FAULTS[fault]) as bad, mirror(small, honest) as good:
         with pytest.raises(MirrorError, match=rf"^no mirror gave {LABELS}.gz: {bad.url}.* \(.+\); put") as error:
             download.download(LABELS, source_of(small, bad), tmp_path)
@@ -365,7 +366,7 @@ def test_a_killed_download_is_in_nobodys_way(
             folder.mkdir(exist_ok=True)
             ends.append(killed(command, folder, slow, moments.uniform(0, 0.5)))
             files = landed(folder / "data")
-            left.append(files.pop(".unfinished", None))
+            left += [files.pop(name) for name in [*files] if UNFINISHED.fullmatch(name)]
             assert files.items() <= ({".lock": b""} | small).items()
             if kill % 2:  # otherwise the next one meets what this one left
                 monkeypatch.chdir(folder)
@@ -389,7 +390,7 @@ def killed(command: list[str], folder: Path, slow: Mirror, seconds: float) -> in
 
 
 def test_a_stalled_mirror_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "SECONDS_TO_ANSWER", 0.2)
+    monkeypatch.setattr(download, "READ_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MNIST_CNN_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with pytest.raises(MirrorError, match="Timeout"):

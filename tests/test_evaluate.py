@@ -198,4 +198,4 @@ def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path
     )
     save_checkpoint(other, tmp_path / "three.pth")
     result = program("evaluate.py", "--checkpoint", "three.pth", "--dataset", "digits")
-    assert_one_line_error(result, "three.pth tells a, b, c apart, digits has 0, 1, 2, 3", "--dataset")
+    assert_one_line_error(result, "three.pth has classes a, b, c, digits has 0, 1, 2, 3", "--dataset")

@@ -1,4 +1,4 @@
-"""Any picture file becomes grey pixels, digits found in them, and 28x28 images in MNIST's style.
+"""Reads any picture file, finds the digits in it and makes 28x28 images in MNIST's style of them.
 
-May import `common`, and neither PyTorch nor a trained network.
+May import `common`, but neither PyTorch nor a trained network.
 """

@@ -1,4 +1,4 @@
-"""Ink told from paper: uneven light, ruled lines, boxes and specks removed from a grey picture."""
+"""Binarization: separates foreground (ink) from background and removes ruled lines, boxes and noise."""
 
 from dataclasses import dataclass
 
@@ -13,24 +13,25 @@ Floats = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
 """Left, top, width and height, in pixels."""
 
-BROAD = 41  # of 128 pixels: no stroke fills a square a third of the picture wide, a shadow does
-SAMPLED = 250  # rows and columns are enough to measure noise
-SMALLEST = 140  # working size in pixels: smaller pictures are enlarged first
-EDGE, SOFT, BESIDE = 6, 3, 11  # pixels: ink up to so deep is its edge; a blur and the paper beside it reach so far
-LIGHT = 97  # pixels: over so many light is even
-ROSE = 4.0  # least contrast, in standard deviations of the paper: of 3 to 5, what lost 1 % of faint drawn digits
-LEAST_NOISE = 2.0  # of 255: rounding and JPEG hide what paper varies by
+SHADOW = 41  # of 128 pixels: no stroke fills a square of a third of the picture, a shadow does
+NOISE_SAMPLES = 250  # rows and columns suffice to estimate noise
+MIN_SIDE = 140  # pixels of a picture's longer side; smaller pictures are enlarged first
+EDGE, BLUR, SURROUND = 6, 3, 11  # pixels: depth of a stroke's edge, blur around it, background beyond that to compare
+ILLUMINATION = 97  # pixels over which illumination is even
+MIN_CNR = 4.0  # contrast-to-noise ratio of visible strokes: of 3 to 5, the value that lost 1 % of faint drawn digits
+MIN_NOISE = 2.0  # of 255: rounding and JPEG hide the paper's own variation
+MAX_THICKNESS = 0.06  # of a ruled line, of the picture's height
 
 
 @dataclass(frozen=True)
 class Foreground:
-    """Ink told from paper.
+    """A binarized picture.
 
     Attributes:
-        contrast: how far each pixel of the picture, enlarged if it was small, differs from its paper towards ink,
-            float32 [H, W], 0..255.
-        mask: which pixels are ink, bool [H, W].
-        zoom: how many pixels stand for one of the picture given.
+        contrast: difference from the background towards the foreground, float32 [H, W], 0..255, of the picture after
+            small ones are enlarged.
+        mask: which pixels are foreground, bool [H, W].
+        zoom: side of the square of pixels that stands for one pixel of the input.
     """
 
     contrast: Floats
@@ -39,139 +40,138 @@ class Foreground:
 
 
 def find_foreground(grey: Pixels) -> Foreground:
-    """Tell ink from paper: remove uneven light, find out which of light and dark is ink, threshold, drop specks.
+    """Binarize: estimate the background, find the polarity, threshold the contrast, remove lines, boxes and specks.
 
-    There is none on a blank sheet: where what is left is not seen against its paper, or is its ruling.
+    The mask is empty if the picture is blank: what remains has too little contrast, or is ruling.
     """
-    zoom = max(1, -(-SMALLEST // max(grey.shape)))
+    zoom = max(1, -(-MIN_SIDE // max(grey.shape)))
     if zoom > 1:
         size = (grey.shape[1] * zoom, grey.shape[0] * zoom)
         grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-    ground, dark_ink = paper(grey, even=zoom > 2)
-    span = np.maximum(ground if dark_ink else 255 - ground, 32)
-    contrast: Floats = (ground - grey if dark_ink else grey - ground) * (np.float32(255) / span)  # as much in shadow
-    noise = noise_level(grey) * 255 / float(np.median(span[::8, ::8]))
+    background, is_dark = estimate_background(grey, constant=zoom > 2)
+    span = np.maximum(background if is_dark else 255 - background, 32)
+    # relative to the local background: the same ink has the same contrast in shadow
+    contrast: Floats = (background - grey if is_dark else grey - background) * (np.float32(255) / span)
+    noise = estimate_noise(grey) * 255 / float(np.median(span[::8, ::8]))
     if noise > 2:
         contrast = np.asarray(cv2.GaussianBlur(contrast, (0, 0), 1.0), dtype=np.float32)
-    standing_out = threshold(contrast, noise)
-    mask = without_specks(without_boxes(without_rules(standing_out)))
-    if not is_seen(contrast, mask, standing_out, zoom) or is_ruling(mask, standing_out):
+    thresholded = threshold(contrast, noise)
+    mask = remove_specks(remove_boxes(remove_ruled_lines(thresholded)))
+    if not is_visible(contrast, mask, thresholded, zoom) or is_ruling(mask, thresholded):
         mask = np.zeros_like(mask)
     return Foreground(contrast.clip(0, 255), mask, zoom)
 
 
-def paper(grey: Pixels, even: bool) -> tuple[Floats, bool]:
-    """Estimate what the picture would look like without ink.
+def estimate_background(grey: Pixels, constant: bool) -> tuple[Floats, bool]:
+    """Estimate the picture without its foreground.
 
-    One side of Otsu's threshold is the paper: that which fills most of the corners, the border and the whole. Where
-    it is even and the other side no broad shadow, or where the picture is tiny, its median is the paper. Else light
-    is uneven, and closing (opening, if ink is light) removes what is thinner than a fifth of the picture and keeps the
-    edges of shadows.
+    One side of Otsu's threshold is the background: the one with most of the corners, the border and the area. If it
+    is uniform and the other side has no broad shadow, or if `constant`, the estimate is its median. Otherwise
+    illumination is uneven: a morphological closing (opening, if the foreground is light) removes what is thinner than
+    a fifth of the picture and keeps the edges of shadows.
 
     Returns:
-        The paper, float32 [H, W], and whether ink is darker than it.
+        The background, float32 [H, W], and whether the foreground is darker.
     """
     height, width = grey.shape
     shrink = 128 / max(height, width)
-    size = max(round(width * shrink), 2), max(round(height * shrink), 2)  # however thin: it has corners
+    size = max(round(width * shrink), 2), max(round(height * shrink), 2)  # at least 2, so that there are corners
     small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    level, _ = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    light = small > level
+    otsu, _ = cv2.threshold(small, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    light = small > otsu
     border = np.concatenate([light[0], light[-1], light[:, 0], light[:, -1]])
     corners = light[:: len(light) - 1, :: light.shape[1] - 1]
-    light_paper = bool(corners.mean() + border.mean() + light.mean() > 1.5)
-    ground, rest = small[light == light_paper], small[light != light_paper]
-    low, middle, high = np.percentile(ground, (10, 50, 90))
-    broad = cv2.erode((light != light_paper).astype(np.uint8), np.ones((BROAD, BROAD), np.uint8)).any()
-    if even or (not broad and rest.size and high - low < 0.25 * abs(float(np.median(rest)) - middle)):
-        return np.full(grey.shape, middle, dtype=np.float32), light_paper
-    away = small.astype(np.float32) - median(small, 61)
-    dark_ink = bool((away**3).mean() < 0)
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (27, 27))
-    shape = cv2.morphologyEx(cv2.medianBlur(small, 3), cv2.MORPH_CLOSE if dark_ink else cv2.MORPH_OPEN, brush)
-    smooth = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), 1.5)
+    is_light = bool(corners.mean() + border.mean() + light.mean() > 1.5)
+    background, rest = small[light == is_light], small[light != is_light]
+    low, middle, high = np.percentile(background, (10, 50, 90))
+    shadow = cv2.erode((light != is_light).astype(np.uint8), np.ones((SHADOW, SHADOW), np.uint8)).any()
+    uniform = not shadow and rest.size and high - low < 0.25 * abs(float(np.median(rest)) - middle)
+    if constant or uniform:
+        return np.full(grey.shape, middle, dtype=np.float32), is_light
+    deviation = small.astype(np.float32) - median_filter(small, 61)
+    is_dark = bool((deviation**3).mean() < 0)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (27, 27))
+    closed = cv2.morphologyEx(cv2.medianBlur(small, 3), cv2.MORPH_CLOSE if is_dark else cv2.MORPH_OPEN, kernel)
+    smooth = cv2.GaussianBlur(closed.astype(np.float32), (0, 0), 1.5)
     smooth -= np.median(smooth - small)
-    return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32), dark_ink
+    return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32), is_dark
 
 
-def median(grey: Pixels, window: int) -> Pixels:
-    """Replace each pixel by the median of the window around it; the picture is mirrored at its borders."""
-    reach = window // 2
-    framed = cv2.copyMakeBorder(grey, reach, reach, reach, reach, cv2.BORDER_REFLECT)
-    return np.asarray(cv2.medianBlur(framed, window)[reach:-reach, reach:-reach], dtype=np.uint8)
+def median_filter(grey: Pixels, size: int) -> Pixels:
+    """Apply a median filter of size x size pixels, with mirrored borders."""
+    radius = size // 2
+    padded = cv2.copyMakeBorder(grey, radius, radius, radius, radius, cv2.BORDER_REFLECT)
+    return np.asarray(cv2.medianBlur(padded, size)[radius:-radius, radius:-radius], dtype=np.uint8)
 
 
-def noise_level(grey: Pixels) -> float:
-    """Estimate the standard deviation of a picture's noise (Immerkaer 1996, "Fast Noise Variance Estimation").
+def estimate_noise(grey: Pixels) -> float:
+    """Estimate the standard deviation of noise (Immerkaer 1996, "Fast Noise Variance Estimation").
 
-    The median in place of Immerkaer's mean keeps strokes out of it; the noisiest quarter of the picture counts.
+    The median instead of Immerkaer's mean is robust to strokes. The result is that of the noisiest quarter.
     """
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-    step = max(1, max(grey.shape) // SAMPLED)
-    away = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))[::step, ::step]
-    y, x = (side // 2 for side in away.shape)
-    quarters = away[:y, :x], away[:y, x:], away[y:, :x], away[y:, x:]
+    step = max(1, max(grey.shape) // NOISE_SAMPLES)
+    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))[::step, ::step]
+    y, x = (side // 2 for side in response.shape)
+    quarters = response[:y, :x], response[:y, x:], response[y:, :x], response[y:, x:]
     return max(float(np.median(quarter)) for quarter in quarters if quarter.size) / 0.6745 / 6
 
 
 def threshold(contrast: Floats, noise: float) -> Mask:
-    """Take as ink what Otsu's threshold takes among the pixels that stand out from noise, with all that joins it."""
+    """Apply hysteresis thresholding: Otsu's threshold of the contrast above noise, and what is connected to it."""
     floor = max(12.0, 4 * noise)
-    standing_out = contrast[contrast > floor]
-    if standing_out.size < 8:
+    candidates = contrast[contrast > floor]
+    if candidates.size < 8:
         return np.zeros(contrast.shape, dtype=np.bool_)
-    values = standing_out.clip(0, 255).astype(np.uint8).reshape(1, -1)
-    level, _ = cv2.threshold(values, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    weak = (contrast > max(floor, 0.65 * level)).astype(np.uint8)
-    _, labels = cv2.connectedComponents(weak, connectivity=8)
-    strong = np.unique(labels[contrast > level])
+    values = candidates.clip(0, 255).astype(np.uint8).reshape(1, -1)
+    otsu, _ = cv2.threshold(values, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    _, labels = cv2.connectedComponents((contrast > max(floor, 0.65 * otsu)).astype(np.uint8))
+    strong = np.unique(labels[contrast > otsu])
     return np.isin(labels, strong[strong > 0])
 
 
-def is_seen(contrast: Floats, mask: Mask, standing_out: Mask, zoom: int) -> bool:
-    """Tell ink from paper's grain, creases and shadows by the contrast-to-noise ratio at its edges.
+def is_visible(contrast: Floats, mask: Mask, thresholded: Mask, zoom: int) -> bool:
+    """Return whether the mask's contrast-to-noise ratio at its edges is that of strokes, not of texture or shadows.
 
-    Just inside its outline, ink differs from the paper beside it by several times that paper's standard deviation
-    (Rose 1948, "The Sensitivity Performance of the Human Eye on an Absolute Scale": 3 to 5 times, to be seen). Grain
-    differs as much as its neighbours let it, and a shadow fades across its edge.
+    Just inside its outline a stroke differs from the background beside it by several of the background's standard
+    deviations (Rose 1948, "The Sensitivity Performance of the Human Eye on an Absolute Scale": 3 to 5 are visible).
+    Texture has a low ratio, and a shadow fades across its edge.
     """
-    depth = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    away = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
-    beside = (away > SOFT * zoom) & (away <= SOFT * zoom + BESIDE) & ~standing_out
-    if not mask.any() or not beside.any():
+    inside = cv2.distanceTransform(np.pad(mask, 1, mode="edge").astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    outside = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5)
+    surround = (outside > BLUR * zoom) & (outside <= BLUR * zoom + SURROUND) & ~thresholded
+    if not mask.any() or not surround.any():
         return bool(mask.any())
-    weight, window = beside.astype(np.float32), (LIGHT, LIGHT)
+    weight, window = surround.astype(np.float32), (ILLUMINATION, ILLUMINATION)
     flat = contrast - cv2.blur(contrast * weight, window) / np.maximum(cv2.blur(weight, window), 1e-6)
-    noise = max(float(flat[beside].std()), LEAST_NOISE)
-    return bool(flat[mask & (depth <= EDGE * zoom)].mean() > ROSE * noise)
+    noise = max(float(flat[surround].std()), MIN_NOISE)
+    return bool(flat[mask & (inside <= EDGE * zoom)].mean() > MIN_CNR * noise)
 
 
-def without_rules(mask: Mask) -> Mask:
-    """Drop the lines of ruled or squared paper: at least two that run right across, or one beside smaller ink."""
-    for axis in (0, 1):
-        lines = across(mask if axis == 0 else mask.T)
-        lines = lines if axis == 0 else lines.T
+def horizontal_lines(binary: Pixels, opening: int, width: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Label what a horizontal opening leaves [H, W], and list the labels of thin lines of at least a width."""
+    opened = cv2.morphologyEx(binary, cv2.MORPH_OPEN, np.ones((1, opening), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened)
+    thin = (stats[1:, cv2.CC_STAT_WIDTH] >= width) & (stats[1:, cv2.CC_STAT_HEIGHT] < MAX_THICKNESS * len(binary))
+    return np.asarray(labels, dtype=np.int32), 1 + np.flatnonzero(thin)
+
+
+def remove_ruled_lines(mask: Mask) -> Mask:
+    """Remove the lines of ruled or squared paper: at least two across the picture, or one beside narrower strokes."""
+    for _ in ("horizontal", "vertical"):
+        lines = full_width_lines(mask)
         rest = mask & ~lines
         if lines.any() and rest.sum() > 0.2 * lines.sum():
-            gap = np.ones((5, 1) if axis == 0 else (1, 5), np.uint8)
-            healed = cv2.morphologyEx(rest.astype(np.uint8), cv2.MORPH_CLOSE, gap) > 0
-            mask = rest | (healed & lines)
+            closed = cv2.morphologyEx(rest.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 1), np.uint8)) > 0
+            mask = rest | (closed & lines)
+        mask = mask.T
     return mask
 
 
-def across(mask: Mask) -> Mask:
-    """Find thin horizontal lines that run from one side of a picture to the other."""
-    height, width = mask.shape
-    reach = np.ones((1, max(3, width // 4)), np.uint8)
-    level = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, reach)
-    if not level.any():
-        return level > 0
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(level, connectivity=8)
-    found = [
-        label
-        for label in range(1, count)
-        if stats[label, cv2.CC_STAT_WIDTH] > 0.95 * width and stats[label, cv2.CC_STAT_HEIGHT] < 0.06 * height
-    ]
+def full_width_lines(mask: Mask) -> Mask:
+    """Find thin horizontal lines from one side of a picture to the other."""
+    width = mask.shape[1]
+    labels, found = horizontal_lines(mask.astype(np.uint8), max(3, width // 4), int(0.95 * width) + 1)
     if len(found) == 1:
         rest = np.flatnonzero((mask & (labels != found[0])).any(axis=0))
         if rest.size == 0 or np.ptp(rest) > 0.7 * width:
@@ -179,78 +179,69 @@ def across(mask: Mask) -> Mask:
     return np.isin(labels, found)
 
 
-def is_ruling(mask: Mask, standing_out: Mask) -> bool:
-    """Tell whether most of a mask, or of the rest where that is less, lies on the lines of ruled or squared paper."""
+def is_ruling(mask: Mask, thresholded: Mask) -> bool:
+    """Return whether most of a mask, or of its complement if that is smaller, lies on ruled or squared lines."""
     if mask.mean() > 0.5:
-        mask, standing_out = ~mask, ~standing_out
-    lines = ruling(standing_out)
-    if lines.any():  # without level lines, upright ones may be a row of ones
-        lines = lines | ruling(standing_out.T).T
+        mask, thresholded = ~mask, ~thresholded
+    lines = ruling(thresholded)
+    if lines.any():  # without horizontal lines, vertical ones may be a row of ones
+        lines = lines | ruling(thresholded.T).T
     return bool((lines & mask).sum() > 0.5 * mask.sum())
 
 
 def ruling(mask: Mask) -> Mask:
-    """Find thin level lines wider than half the picture; none where they are fewer than four."""
-    height, width = mask.shape
-    thick = cv2.dilate(mask.astype(np.uint8), np.ones((3, 1), np.uint8))
-    level = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, width // 2), np.uint8))
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(level, connectivity=8)
-    thin = (stats[:, cv2.CC_STAT_WIDTH] >= width // 2) & (stats[:, cv2.CC_STAT_HEIGHT] < 0.06 * height)
-    return np.isin(labels, np.flatnonzero(thin)) if thin.sum() >= 4 else np.zeros_like(mask)
+    """Find thin horizontal lines over half the picture's width; none if there are fewer than four."""
+    dilated, half = cv2.dilate(mask.astype(np.uint8), np.ones((3, 1), np.uint8)), mask.shape[1] // 2
+    labels, found = horizontal_lines(np.asarray(dilated, dtype=np.uint8), half, half)
+    return np.isin(labels, found) if len(found) >= 4 else np.zeros_like(mask)
 
 
-def without_boxes(mask: Mask) -> Mask:
-    """Drop boxes and grids that are drawn around other ink: connected ink, nearly all in long straight lines."""
-    if cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] < 3:  # the ground counts as one
-        return mask
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    for label in range(1, count):
-        left, top, width, height, area = stats[label]
+def remove_boxes(mask: Mask) -> Mask:
+    """Remove boxes and grids drawn around other components: components that consist of long straight lines."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    for label, (left, top, width, height, area) in enumerate(stats[1:], start=1):
         if area > 0.3 * width * height or min(width, height) < 0.2 * min(mask.shape):
             continue
-        own = labels[top : top + height, left : left + width] == label
-        inside = mask[top : top + height, left : left + width] & ~own
-        if inside.sum() > 0.02 * area and (straight(own) & own).sum() > 0.85 * area:
+        component = labels[top : top + height, left : left + width] == label
+        enclosed = mask[top : top + height, left : left + width] & ~component
+        if enclosed.sum() > 0.02 * area and (straight_lines(component) & component).sum() > 0.85 * area:
             mask = mask & (labels != label)
     return mask
 
 
-def straight(mask: Mask) -> Mask:
-    """Find what lies on horizontal and vertical lines of at least half a mask's shorter side."""
-    thick = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+def straight_lines(mask: Mask) -> Mask:
+    """Find pixels on horizontal and vertical lines of at least half a mask's shorter side."""
+    dilated = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
     length = max(3, min(mask.shape) // 2)
-    level = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
-    upright = cv2.morphologyEx(thick, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
-    return np.asarray((level > 0) | (upright > 0))
+    horizontal = cv2.morphologyEx(dilated, cv2.MORPH_OPEN, np.ones((1, length), np.uint8))
+    vertical = cv2.morphologyEx(dilated, cv2.MORPH_OPEN, np.ones((length, 1), np.uint8))
+    return np.asarray((horizontal > 0) | (vertical > 0))
 
 
-def without_specks(mask: Mask) -> Mask:
-    """Drop what is too small for a stroke, and edges of other things that reach in from the frame."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    if count <= 1:
+def remove_specks(mask: Mask) -> Mask:
+    """Remove components that are too small for a stroke, and edges of other objects at the picture's border."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    if len(stats) == 1:
         return mask
     height, width = mask.shape
-    area = stats[1:, cv2.CC_STAT_AREA]
-    left, top = stats[1:, cv2.CC_STAT_LEFT], stats[1:, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[1:, cv2.CC_STAT_WIDTH], top + stats[1:, cv2.CC_STAT_HEIGHT]
-    inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
+    left, top, w, h, area = stats[1:].T
+    inside = (left > 0) & (top > 0) & (left + w < width) & (top + h < height)
     band = max(1, round(0.05 * min(height, width)))
-    at_frame = np.bincount(labels[frame(mask.shape, band)], minlength=count)[1:] / area
-    weight = np.where(inside, area, area / 4) * (at_frame < 0.7)
-    largest = weight.max()
-    kept = (weight >= 0.03 * largest) & (area >= max(12, 2e-5 * mask.size))
+    at_border = np.bincount(labels[border_mask(mask.shape, band)], minlength=len(stats))[1:] / area
+    weight = np.where(inside, area, area / 4) * (at_border < 0.7)
+    kept = (weight >= 0.03 * weight.max()) & (area >= max(12, 2e-5 * mask.size))
     return np.isin(labels, 1 + np.flatnonzero(kept))
 
 
-def frame(shape: tuple[int, int], band: int) -> Mask:
-    """Mark the pixels that are at most `band` from a picture's side."""
-    marked = np.ones(shape, dtype=np.bool_)
-    marked[band:-band, band:-band] = False
-    return marked
+def border_mask(shape: tuple[int, int], band: int) -> Mask:
+    """Mark the pixels within `band` of a picture's border."""
+    mask = np.ones(shape, dtype=np.bool_)
+    mask[band:-band, band:-band] = False
+    return mask
 
 
 def bounding_box(mask: Mask) -> Box | None:
-    """Find the smallest box around all ink, None where there is none."""
+    """Return the smallest box around the foreground, None if there is none."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if rows.size == 0:
         return None

@@ -1,4 +1,4 @@
-"""What lies in a folder beside the pictures that can be read."""
+"""Classifies the entries of folders: pictures, hidden files, other files."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,21 +7,21 @@ from mnist_cnn.common.console import pluralize
 from mnist_cnn.pictures.image_io import SUFFIXES
 
 PICTURE = "picture"
-SYSTEMS = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synology and Windows, in lower case
+SYSTEM_NAMES = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synology and Windows, in lower case
 
 
 def without_pictures(kinds: Counter[str]) -> str:
-    """Say what there is besides pictures, the most first."""
+    """List the kinds other than pictures with their counts, the most frequent first."""
     return ", ".join(pluralize(number, name) for name, number in kinds.most_common() if name != PICTURE)
 
 
 def is_hidden(path: Path) -> bool:
-    """Tell what systems put beside a person's own files, AppleDouble's `._` files too."""
-    return path.name.startswith(".") or path.name.lower() in SYSTEMS
+    """Return whether a file or folder is hidden or the operating system's, like AppleDouble's `._` files."""
+    return path.name.startswith(".") or path.name.lower() in SYSTEM_NAMES
 
 
 def kind(path: Path) -> str:
-    """Say what an entry of a class folder is."""
+    """Return the kind of an entry of a folder."""
     if path.is_dir():
         return "hidden folder" if is_hidden(path) else "nested folder"
     if is_hidden(path):

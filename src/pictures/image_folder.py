@@ -19,7 +19,7 @@ from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """List the class folders, sorted by name; none where no subfolder holds a picture. Say on stderr what is skipped.
+    """List the class folders by name, or none if no subfolder holds a picture; print skipped files on stderr.
 
     Raises:
         InputError: a class has no picture.
@@ -27,10 +27,14 @@ def class_folders(folder: Path) -> list[Path]:
     classes = contents(folder)
     if not any(kinds[PICTURE] for kinds in classes.values()):
         return []
-    for below, kinds in classes.items():
-        check_class(below, kinds)
-    others = set(folder.iterdir()) - set(classes)
-    beside = Counter(kind(below) if is_hidden(below) else "stray file" for below in others)
+    for subfolder, kinds in classes.items():
+        if not kinds[PICTURE]:
+            raise InputError(
+                f"the class {subfolder} holds no picture that can be read "
+                f"({without_pictures(kinds) or 'it is empty'}); "
+                f"put some there ({', '.join(SUFFIXES)}) or move it out of {folder}"
+            )
+    beside = Counter(kind(path) if is_hidden(path) else "stray file" for path in {*folder.iterdir()} - {*classes})
     skipped = without_pictures(sum(classes.values(), beside))
     if skipped and rank() == 0:
         print(f"skipped in {folder}: {skipped}", file=sys.stderr)
@@ -38,50 +42,36 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def contents(folder: Path) -> dict[Path, Counter[str]]:
-    """Count what is in each subfolder that is not hidden, by kind; sorted by name."""
-    folders = sorted(below for below in folder.iterdir() if below.is_dir() and not is_hidden(below))
-    return {below: Counter(map(kind, below.iterdir())) for below in folders}
-
-
-def check_class(folder: Path, kinds: Counter[str]) -> None:
-    """Check that a class has a picture.
-
-    Raises:
-        InputError: it has not.
-    """
-    if not kinds[PICTURE]:
-        raise InputError(
-            f"the class {folder} holds no picture that can be read ({without_pictures(kinds) or 'it is empty'}); "
-            f"put some there ({', '.join(SUFFIXES)}) or move it out of {folder.parent}"
-        )
-
-
-def pictures_in(folder: Path) -> list[Path]:
-    """List the pictures of a folder, sorted by name."""
-    return sorted(file for file in folder.iterdir() if kind(file) == PICTURE)
+    """Count the entries of each subfolder that is not hidden by kind; sorted by name."""
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not is_hidden(path))
+    return {path: Counter(map(kind, path.iterdir())) for path in subfolders}
 
 
 def read_folders(folders: list[Path]) -> tuple[Pixels, npt.NDArray[np.int64]]:
-    """Read and prepare all pictures of some folders, with a progress bar.
+    """Read and prepare all pictures of some folders in a thread pool, with a progress bar.
 
     Returns:
-        Images, uint8 [N, 28, 28], and the number of the folder each came from, int64 [N].
+        Images, uint8 [N, 28, 28], and the index of each image's folder, int64 [N].
 
     Raises:
-        InputError: one cannot be read or shows nothing.
+        InputError: a picture cannot be read or is blank.
     """
-    files = [(file, label) for label, folder in enumerate(folders) for file in pictures_in(folder)]
+    files = [
+        (file, index)
+        for index, folder in enumerate(folders)
+        for file in sorted(path for path in folder.iterdir() if kind(path) == PICTURE)
+    ]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        prepared = threads.map(prepared_image, (file for file, _ in files))
-        images = list(tqdm(prepared, total=len(files), desc="pictures", unit=" files", leave=False, disable=None))
-    return np.stack(images), np.array([label for _, label in files], dtype=np.int64)
+        results = threads.map(prepare_image, (file for file, _ in files))
+        images = list(tqdm(results, total=len(files), desc="pictures", unit=" files", leave=False, disable=None))
+    return np.stack(images), np.array([index for _, index in files], dtype=np.int64)
 
 
-def prepared_image(file: Path) -> Pixels:
-    """Read a picture and bring it to uint8 [28, 28], unless it is so already.
+def prepare_image(file: Path) -> Pixels:
+    """Read a picture and convert it to uint8 [28, 28], unless it is in MNIST's style already.
 
     Raises:
-        InputError: it cannot be read or shows nothing.
+        InputError: it cannot be read or is blank.
     """
     grey = read_picture(file).grey
     if grey.shape == (SIDE, SIDE) and is_mnist_style(grey[None])[0]:

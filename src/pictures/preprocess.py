@@ -1,60 +1,60 @@
-"""The ink of one digit becomes the 28x28 image that MNIST would have made of it.
+"""The binarized digit becomes a 28x28 image, preprocessed as MNIST's were.
 
-MNIST scaled the box around the ink so that its longer side was 20 pixels, averaging areas, and placed it in
-28x28 with its centre of mass in the middle (LeCun, Cortes, Burges, "The MNIST database"). Before that can be
-imitated, ink has to be told from paper; afterwards a pen's width has to become that of NIST's forms.
+MNIST scaled a digit's bounding box to a longer side of 20 pixels with anti-aliasing, and placed it in 28x28 with its
+centre of mass at the centre (LeCun, Cortes, Burges, "The MNIST database"). Stroke widths are normalized, too, since
+pens differ from those used on NIST's forms.
 """
 
 import cv2
 import numpy as np
 
-from mnist_cnn.pictures.binarize import Mask, bounding_box, frame
+from mnist_cnn.pictures.binarize import Mask, border_mask, bounding_box
 from mnist_cnn.pictures.image_io import Pixels
 
 SIDE, DIGIT = 28, 20
-FINE = 4  # strokes are widened or narrowed at so many times MNIST's resolution
-STROKE = (2.0, 4.0)  # least and most width of strokes, pixels of 28x28; of 5,000 MNIST images 90 % have 1.6 to 3.6
+SUPERSAMPLING = 4  # the resolution, in MNIST's, at which stroke widths are normalized
+STROKE_WIDTHS = (2.0, 4.0)  # range in pixels of 28x28; of 5,000 MNIST images 90 % have 1.6 to 3.6
 
 
 def to_mnist(mask: Mask) -> Pixels:
-    """Make the 28x28 image of the ink in a mask: uint8 [28, 28], blank where there is none."""
+    """Convert a digit's mask to MNIST's style: uint8 [28, 28], blank if the mask is empty."""
     box = bounding_box(mask)
     if box is None:
         return np.zeros((SIDE, SIDE), dtype=np.uint8)
     left, top, width, height = box
     shape = np.asarray(255 * mask[top : top + height, left : left + width].astype(np.uint8), dtype=np.uint8)
-    scale = FINE * DIGIT / max(width, height)
+    scale = SUPERSAMPLING * DIGIT / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    margin = 3 * FINE
+    margin = 3 * SUPERSAMPLING
     fine = cv2.resize(shape, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    thinnest = stroke_width(shape) * scale
-    if thinnest < 1:  # averaged with its paper, a thin stroke would fade
-        fine = 255 * (fine > 127 * thinnest).astype(np.uint8)
+    width_after = stroke_width(shape) * scale
+    if width_after < 1:  # averaging with the background would fade a thin stroke
+        fine = 255 * (fine > 127 * width_after).astype(np.uint8)
     fine = cv2.copyMakeBorder(fine, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-    return centre(fit(usual_width(np.asarray(fine, dtype=np.uint8))))
+    return centre(fit(normalize_stroke_width(np.asarray(fine, dtype=np.uint8))))
 
 
 def stroke_width(fine: Pixels) -> float:
-    """Estimate the width of strokes from area and outline, in pixels."""
-    outlines, _ = cv2.findContours((fine > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    length = sum(cv2.arcLength(outline, True) for outline in outlines)
+    """Estimate the stroke width from area and contour length, in pixels."""
+    contours, _ = cv2.findContours((fine > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    length = sum(cv2.arcLength(contour, True) for contour in contours)
     return 2 * float((fine > 127).sum()) / max(length, 1.0)
 
 
-def usual_width(fine: Pixels) -> Pixels:
-    """Widen thin strokes and narrow thick ones to the widths found in MNIST."""
+def normalize_stroke_width(fine: Pixels) -> Pixels:
+    """Dilate thin strokes and erode thick ones to the widths found in MNIST."""
     width = stroke_width(fine)
-    wanted = float(np.clip(width, FINE * STROKE[0], FINE * STROKE[1]))
-    change = round(wanted - width)
+    low, high = (SUPERSAMPLING * limit for limit in STROKE_WIDTHS)
+    change = round(float(np.clip(width, low, high)) - width)
     if change == 0:
         return fine
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1, abs(change) + 1))
-    changed = cv2.dilate(fine, brush) if change > 0 else cv2.erode(fine, brush)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1, abs(change) + 1))
+    changed = cv2.dilate(fine, kernel) if change > 0 else cv2.erode(fine, kernel)
     return np.asarray(changed, dtype=np.uint8)
 
 
 def fit(fine: Pixels) -> Pixels:
-    """Crop to the ink and scale the longer side to 20 pixels, averaging areas; the lightest becomes 255."""
+    """Crop to the foreground, scale the longer side to 20 pixels by area averaging, and stretch the maximum to 255."""
     box = bounding_box(fine > 127)
     if box is None:
         return np.zeros((1, 1), dtype=np.uint8)
@@ -67,7 +67,7 @@ def fit(fine: Pixels) -> Pixels:
 
 
 def centre(digit: Pixels) -> Pixels:
-    """Place a digit of at most 20x20 in 28x28, its centre of mass in the middle as nearly as it fits."""
+    """Place a digit of at most 20x20 in 28x28 with its centre of mass at the centre, as nearly as it fits."""
     height, width = digit.shape
     weight = max(float(digit.sum()), 1.0)
     x = (digit.sum(axis=0) @ np.arange(width)) / weight
@@ -80,10 +80,10 @@ def centre(digit: Pixels) -> Pixels:
 
 
 def is_mnist_style(images: Pixels) -> Mask:
-    """Tell which 28x28 images the network should see as they are.
+    """Return which 28x28 images should be classified without preprocessing.
 
-    That is a digit of MNIST's size in its place; and any with uneven paper, light or noise, which at this size
-    training has taught the network to see through better than thresholds do. The rest are small drawings.
+    These are centred digits of MNIST's size, and images with a textured or unevenly lit background or noise, to which
+    the trained network is more robust at this size than thresholding. The others are small drawings.
 
     Args:
         images: uint8 [N, 28, 28].
@@ -93,19 +93,19 @@ def is_mnist_style(images: Pixels) -> Mask:
     """
     values = images.astype(np.float32)
     low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
-    ink = (values - low) / np.maximum(high - low, 1)
-    ring = frame((SIDE, SIDE), 2)
-    ink = np.where(np.median(ink[:, ring], axis=1)[:, None, None] > 0.5, 1 - ink, ink)
-    spread = np.percentile(ink[:, ring], 90, axis=1) - np.percentile(ink[:, ring], 10, axis=1)
-    dark = ink > 0.5
-    rows, columns = dark.any(axis=2), dark.any(axis=1)
+    intensity = (values - low) / np.maximum(high - low, 1)
+    border = border_mask((SIDE, SIDE), 2)
+    intensity = np.where(np.median(intensity[:, border], axis=1)[:, None, None] > 0.5, 1 - intensity, intensity)
+    spread = np.percentile(intensity[:, border], 90, axis=1) - np.percentile(intensity[:, border], 10, axis=1)
+    strong = intensity > 0.5
+    rows, columns = strong.any(axis=2), strong.any(axis=1)
     height = SIDE - rows.argmax(axis=1) - rows[:, ::-1].argmax(axis=1)
     width = SIDE - columns.argmax(axis=1) - columns[:, ::-1].argmax(axis=1)
     longest = np.maximum(height, width)
-    place = np.arange(SIDE) - (SIDE - 1) / 2
-    weight = np.maximum(ink.sum(axis=(1, 2)), 1e-6)
-    x, y = (ink.sum(axis=1) @ place) / weight, (ink.sum(axis=2) @ place) / weight
-    squares = dark[:, 1:, 1:] & dark[:, 1:, :-1] & dark[:, :-1, 1:] & dark[:, :-1, :-1]
-    thick = squares.sum(axis=(1, 2)) > 0.1 * dark.sum(axis=(1, 2))
+    position = np.arange(SIDE) - (SIDE - 1) / 2
+    weight = np.maximum(intensity.sum(axis=(1, 2)), 1e-6)
+    x, y = (intensity.sum(axis=1) @ position) / weight, (intensity.sum(axis=2) @ position) / weight
+    blocks = strong[:, 1:, 1:] & strong[:, 1:, :-1] & strong[:, :-1, 1:] & strong[:, :-1, :-1]
+    thick = blocks.sum(axis=(1, 2)) > 0.1 * strong.sum(axis=(1, 2))
     centred = (longest >= 16) & (longest <= 22) & (np.hypot(x, y) < 1.5) & thick
     return np.asarray(centred | (spread > 0.08), dtype=np.bool_)

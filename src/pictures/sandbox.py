@@ -1,4 +1,4 @@
-"""Pictures are prepared in processes of their own, and given up where they cost too much time or memory."""
+"""Worker processes that prepare pictures under resource limits."""
 
 import multiprocessing
 import os
@@ -17,85 +17,83 @@ import cv2
 from pebble import ProcessExpired, ProcessPool
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.candidates import Outcome, Prepared, prepare_all
-from mnist_cnn.pictures.image_io import TooCostlyError
+from mnist_cnn.pictures.candidates import NamedPicture, Outcome, Prepared, prepare_all
+from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
 
 if sys.platform != "win32":
     import resource
     from multiprocessing.forkserver import ensure_running
 
-PROCESSES = 2
-SECONDS = 60  # by the clock: for what is waited for without computing, and where CPU seconds cannot be limited
-NICENESS = 10  # of the processes: whoever waits for a small picture goes first
-MOST_CANDIDATES = 3000  # of a picture; a page full of the smallest digits that can be read has 400, some in parts
+MAX_WORKERS = 2
+TIMEOUT = 60  # wall-clock seconds: for I/O, which takes no CPU time, and for systems without CPU limits
+NICENESS = 10  # of the workers: small requests, answered by this process, go first
+MAX_CANDIDATES = 3000  # of a picture; a page full of the smallest legible digits has 400, some of them parts
 
 
 class LostError(InputError):
-    """Somebody killed the process that was to read a picture."""
+    """The worker that read a picture was killed from outside."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture may cost: CPU seconds (a PNG of 64 megapixels takes 1 to 2) and bytes of data."""
+    """Resource limits of a picture: CPU seconds (a PNG of 64 megapixels takes 1 to 2) and bytes of data."""
 
     cpu_seconds: int = 10
     memory: int = 3 << 29
 
     def exceeded(self, name: str) -> TooCostlyError:
-        """Say that a picture costs more."""
-        most = f"{self.cpu_seconds} s or {self.memory >> 20} MiB"
-        return TooCostlyError(f"{name}: reading it takes more than {most}; scale it down and save it anew")
+        """Return the error for a picture that exceeds the limits."""
+        limits = f"{self.cpu_seconds} s or {self.memory >> 20} MiB"
+        return TooCostlyError(f"{name}: reading it takes more than {limits}; scale it down and save it anew")
 
 
 class Sandbox:
-    """Two processes that prepare pictures; one that exceeds a limit is replaced. Use it as a context."""
+    """A pool of worker processes that prepare pictures, as a context manager; one that exceeds a limit is replaced."""
 
-    def __init__(self, limits: Limits = Limits()) -> None:
-        """Plan the processes: they start with the first picture, in the folder that is the current one now."""
-        self.limits, self.folder = limits, Path.cwd()
+    def __init__(self, limits: Limits = Limits(), workers: int = MAX_WORKERS) -> None:
+        """Create the pool; its workers start with the first picture, in the current working directory of now."""
+        self.limits, self.workers, self.folder = limits, workers, Path.cwd()
         self.pool = self.new_pool()
 
     def new_pool(self) -> ProcessPool:
-        """Plan two processes that know of nothing but preparing pictures."""
+        """Create a pool whose workers have imported only what prepares pictures."""
         context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
         if sys.platform != "win32":
             context.set_forkserver_preload([prepare_all.__module__])
-            former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is not for them: we end them
-            ensure_running()
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
-        return ProcessPool(PROCESSES, initializer=begin_process, initargs=[self.folder], context=context)
+            start_fork_server()
+        return ProcessPool(self.workers, initializer=initialize_worker, initargs=[self.folder], context=context)
 
     def __enter__(self) -> "Sandbox":
-        """Begin."""
+        """Return the sandbox."""
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """End the processes, whatever they are doing."""
+        """End the workers, even busy ones."""
         self.end()
 
     def end(self) -> None:
-        """End the processes of this pool."""
+        """End the workers of this pool."""
         self.pool.stop()
         self.pool.join()
 
     def start(self) -> None:
-        """Start the processes, so that the first picture need not wait for them."""
+        """Start the workers, so that the first picture does not wait for them."""
         self.pool.schedule(os.getpid).result()
 
-    def submit(self, source: object, name: str, several: bool) -> Future[Outcome]:
-        """Queue a picture: a path or the bytes of a file; `outcome` tells what came of it."""
-        if not self.pool.active:  # somebody killed a process while it was idle
+    def submit(self, source: PictureSource | Outcome, name: str, several: bool) -> Future[Outcome]:
+        """Queue a picture, a path or the bytes of a file; pass the future to `outcome`."""
+        if not self.pool.active:  # an idle worker was killed from outside
             self.end()
             self.pool = self.new_pool()
-        return self.pool.schedule(prepare_bounded, args=[source, name, several, self.limits], timeout=SECONDS)
+        return self.pool.schedule(prepare_limited, args=[source, name, several, self.limits], timeout=TIMEOUT)
 
-    def prepare_all(self, pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Outcome]:
-        """Do what `candidates.prepare_all` does."""
+    def prepare_all(self, pictures: Sequence[NamedPicture], several: bool = False) -> list[Outcome]:
+        """Do what `candidates.prepare_all` does, in the workers."""
         futures = [self.submit(*picture, several) for picture in pictures]
         return [self.outcome(future, name) for future, (_, name) in zip(futures, pictures, strict=True)]
 
     def outcome(self, future: Future[Outcome], name: str) -> Outcome:
-        """Wait for a picture; return what it became, or what is wrong with it."""
+        """Wait for a picture; return it prepared, or its error."""
         try:
             return future.result()
         except (ProcessExpired, FutureTimeoutError):
@@ -104,28 +102,53 @@ class Sandbox:
             return LostError(f"{name}: the process that was to read it was killed; try again")
 
 
-def begin_process(folder: Path) -> None:
-    """Go to a folder, let other processes go first, and end at once when told to or when left alone."""
+def start_fork_server() -> None:
+    """Start the server that forks workers, with SIGINT blocked and stderr redirected to os.devnull.
+
+    Workers inherit both. Ctrl-C is for the parent, which ends them. Their exceptions reach it through futures; all
+    that they could print is the traceback of a worker that the parent ended while it started.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with stderr_to_devnull():
+        ensure_running()
+    signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+@contextmanager
+def stderr_to_devnull() -> Iterator[None]:
+    """Redirect file descriptor 2, which new processes inherit, to os.devnull inside the block."""
+    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(devnull)
+
+
+def initialize_worker(folder: Path) -> None:
+    """Set up a worker: working directory, low priority, exit on SIGTERM and with its parent."""
     os.chdir(folder)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(1)  # each further one would take memory
-    Thread(target=end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)  # each thread takes memory
+    Thread(target=exit_with_parent, daemon=True).start()
     if sys.platform != "win32":
         os.nice(NICENESS)
 
 
-def end_with_parent() -> None:
-    """End this process when the one that began it is gone, even if it was killed."""
+def exit_with_parent() -> None:
+    """Exit when the parent process is gone, even if it was killed."""
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()
     os._exit(1)
 
 
-def prepare_bounded(source: object, name: str, several: bool, limits: Limits) -> Outcome:
-    """Prepare a picture; the system ends this process where that takes too long."""
+def prepare_limited(source: PictureSource | Outcome, name: str, several: bool, limits: Limits) -> Outcome:
+    """Prepare a picture under resource limits; beyond the CPU limit the kernel kills this process."""
     try:
-        with held_to(limits):
+        with resource_limits(limits):
             outcome = prepare_all([(source, name)], several)[0]
     except MemoryError:
         return limits.exceeded(name)
@@ -133,39 +156,34 @@ def prepare_bounded(source: object, name: str, several: bool, limits: Limits) ->
         if error.code != cv2.Error.STS_NO_MEM:
             raise
         return limits.exceeded(name)
-    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MOST_CANDIDATES:
-        return TooCostlyError(f"{name}: more than {MOST_CANDIDATES:,} strokes that may be digits; cut it into parts")
+    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MAX_CANDIDATES:
+        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} strokes that may be digits; cut it into parts")
     return outcome
 
 
 @contextmanager
-def held_to(limits: Limits) -> Iterator[None]:
-    """Let this process compute and allocate no more than it may, as far as the system can hold it to that."""
+def resource_limits(limits: Limits) -> Iterator[None]:
+    """Limit this process's CPU time and data segment inside the block, as far as the system can."""
     if sys.platform == "win32":
         yield
         return
     used = resource.getrusage(resource.RUSAGE_SELF)
-    most = {
+    new = {
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_CPU: int(used.ru_utime + used.ru_stime) + 1 + limits.cpu_seconds,
-        resource.RLIMIT_DATA: data_in_use() + limits.memory,
+        resource.RLIMIT_DATA: data_size() + limits.memory,
     }
-    before = {kind: resource.getrlimit(kind) for kind in most}
+    before = {kind: resource.getrlimit(kind) for kind in new}
     for kind, (soft, hard) in before.items():
-        resource.setrlimit(kind, (lower(most[kind], soft), hard))
+        resource.setrlimit(kind, (new[kind] if soft == resource.RLIM_INFINITY else min(new[kind], soft), hard))
     try:
         yield
-    finally:  # or the next picture could not even be received
+    finally:  # otherwise receiving the next picture could fail
         for kind, limit in before.items():
             resource.setrlimit(kind, limit)
 
 
-def data_in_use() -> int:
-    """Return how many bytes of data this process has, 100 MB of it for each core; 0 where only Linux could tell."""
-    sizes = Path("/proc/self/statm")
-    return int(sizes.read_text().split()[5]) * resource.getpagesize() if sizes.exists() else 0
-
-
-def lower(limit: int, before: int) -> int:
-    """Return the lower of two limits, the second of which may be none."""
-    return limit if before == resource.RLIM_INFINITY else min(limit, before)
+def data_size() -> int:
+    """Return the bytes of this process's data segment, about 100 MB per core; 0 on systems other than Linux."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[5]) * resource.getpagesize() if statm.exists() else 0

@@ -1,4 +1,4 @@
-"""Ink with several digits in it becomes one mask a digit, in reading order."""
+"""Segmentation: a mask of several digits becomes one mask per digit, in reading order."""
 
 import itertools
 from dataclasses import dataclass
@@ -9,18 +9,17 @@ import numpy as np
 from mnist_cnn.pictures.binarize import Box, Mask, bounding_box
 from mnist_cnn.pictures.preprocess import stroke_width
 
-SMALL = 0.5  # of the usual height: what is smaller belongs to a digit beside it, or is no digit
+SMALL = 0.5  # of the typical height: smaller components are parts of a digit nearby, or no digits
 WIDEST = 1.6  # of its height: no digit is wider
-MOST_CUTS = 20  # of one component of ink
-NARROW = 0.8  # of its height: what is wider may be digits that touch
-
+MAX_CUTS = 20  # of one component
+NARROW = 0.8  # of its height: wider components may be touching digits
 
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Component:
-    """The ink of one digit: its box in the picture and its mask, bool [height, width] of the box."""
+    """A connected component, or several of one digit: its box in the picture and its mask, bool [height, width]."""
 
     box: Box
     mask: Mask
@@ -33,23 +32,23 @@ class Component:
 
 
 def find_digits(mask: Mask) -> list[list[Component]]:
-    """Cut ink into digits: the strokes of one are joined, and lines are told apart.
+    """Find the digits of a mask: join the strokes of each, and group the digits into lines.
 
     Args:
         mask: bool [H, W].
 
     Returns:
-        Lines from top to bottom, the digits of each from left to right; digits that touch are one component.
+        Lines from top to bottom, the digits of each from left to right; touching digits are one component.
     """
     strokes = connected(mask)
     if not strokes:
         return []
-    usual = usual_height(strokes)
-    return lines([component for component in join(strokes, usual) if component.box[3] >= SMALL * usual])
+    height = typical_height(strokes)
+    return lines([component for component in join(strokes, height) if component.box[3] >= SMALL * height])
 
 
 def connected(mask: Mask) -> list[Component]:
-    """Take connected ink apart."""
+    """Find the 8-connected components."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     components = []
     for label in range(1, count):
@@ -60,19 +59,19 @@ def connected(mask: Mask) -> list[Component]:
     return components
 
 
-def usual_height(components: list[Component]) -> float:
-    """Return the height of a digit: the median over strokes, each counting by its height."""
+def typical_height(components: list[Component]) -> float:
+    """Return the typical height of a digit: the median over strokes, weighted by height."""
     heights = np.sort([component.box[3] for component in components])
     return float(heights[np.searchsorted(heights.cumsum(), heights.sum() / 2)])
 
 
-def join(components: list[Component], usual: float) -> list[Component]:
+def join(components: list[Component], height: float) -> list[Component]:
     """Merge each small stroke with its nearest component, and strokes that overlap vertically within a digit."""
     joined = True
     while joined:
         joined = False
         for one in sorted(components, key=lambda component: component.box[3]):
-            others = [other for other in components if other is not one and belong(one, other, usual)]
+            others = [other for other in components if other is not one and belong(one, other, height)]
             if others:
                 nearest = min(others, key=lambda other: distance(one.box, other.box))
                 components = [
@@ -84,15 +83,15 @@ def join(components: list[Component], usual: float) -> list[Component]:
     return components
 
 
-def belong(one: Component, other: Component, usual: float) -> bool:
-    """Tell whether two strokes are parts of one digit."""
+def belong(one: Component, other: Component, height: float) -> bool:
+    """Return whether two strokes are parts of one digit, given the typical height of digits."""
     box = union_box(one.box, other.box)
-    if box[3] > 1.35 * max(usual, one.box[3], other.box[3]) or box[2] > WIDEST * max(usual, box[3]):
+    if box[3] > 1.35 * max(height, one.box[3], other.box[3]) or box[2] > WIDEST * max(height, box[3]):
         return False
     shared = min(one.box[0] + one.box[2], other.box[0] + other.box[2]) - max(one.box[0], other.box[0])
     above = shared > 0.5 * min(one.box[2], other.box[2])
-    small = min(one.box[3], other.box[3]) < SMALL * usual
-    return (above or small) and distance(one.box, other.box) < 0.25 * usual
+    small = min(one.box[3], other.box[3]) < SMALL * height
+    return (above or small) and distance(one.box, other.box) < 0.25 * height
 
 
 def distance(one: Box, other: Box) -> float:
@@ -110,7 +109,7 @@ def union_box(one: Box, other: Box) -> Box:
 
 
 def union(one: Component, other: Component) -> Component:
-    """Put two components into one."""
+    """Merge two components."""
     box = union_box(one.box, other.box)
     mask = np.zeros((box[3], box[2]), dtype=np.bool_)
     for component in (one, other):
@@ -120,12 +119,12 @@ def union(one: Component, other: Component) -> Component:
 
 
 def spans(component: Component) -> list[tuple[Component, Span]]:
-    """List what may be a digit in a component of ink: all of it, or what lies between places where it may be cut.
+    """List the possible digits of a component: all of it, and the parts between possible cuts.
 
     Returns:
-        Each part with the numbers of the edges it lies between; those from the first edge to the last, end to start,
-        make up the component. The network is to choose among them (Casey and Lecolinet 1996, "A Survey of Methods and
-        Strategies in Character Segmentation", section 4).
+        Each part with the numbers of the two edges it lies between: a path of parts from the first edge to the last
+        covers the component. The network's best path decides (oversegmentation: Casey and Lecolinet 1996, "A Survey
+        of Methods and Strategies in Character Segmentation", section 4).
     """
     left, top, width, height = component.box
     edges = [0, *(cuts(component.mask) if width > NARROW * height else ()), width]
@@ -134,24 +133,28 @@ def spans(component: Component) -> list[tuple[Component, Span]]:
         box = bounding_box(component.mask[:, start:end])
         if box is not None and (end - start <= WIDEST * height or last == first + 1 or end - start == width):
             x, y, w, h = box
-            ink = component.mask[y : y + h, start + x : start + x + w]
-            parts.append((Component((left + start + x, top + y, w, h), ink), (first, last)))
+            mask = component.mask[y : y + h, start + x : start + x + w]
+            parts.append((Component((left + start + x, top + y, w, h), mask), (first, last)))
     return parts
 
 
 def cuts(mask: Mask) -> list[int]:
-    """Find the columns where touching digits may be parted: the least ink far and wide, and little of it."""
+    """Find the columns where touching digits may be separated: low local minima of the vertical projection."""
     height, width = mask.shape
-    ink = mask.sum(axis=0)
+    projection = mask.sum(axis=0)
     limit = 2.2 * stroke_width(255 * mask.astype(np.uint8))
     reach = max(1, round(0.12 * height))
-    low = [x for x in range(reach, width - reach) if ink[x] <= limit and ink[x] == ink[x - reach : x + reach + 1].min()]
+    low = [
+        x
+        for x in range(reach, width - reach)
+        if projection[x] <= min(limit, projection[x - reach : x + reach + 1].min())
+    ]
     groups = np.split(low, np.flatnonzero(np.diff(low) > reach) + 1) if low else []
-    return [int(np.median(group)) for group in groups][:MOST_CUTS]
+    return [int(np.median(group)) for group in groups][:MAX_CUTS]
 
 
 def lines(components: list[Component]) -> list[list[Component]]:
-    """Sort components into lines of text, which may slope a little."""
+    """Group components into lines of text, which may be slightly slanted."""
     found: list[list[Component]] = []
     for component in sorted(components, key=lambda component: component.middle[0]):
         near = [line for line in found if beside(line[-1], component)]
@@ -163,6 +166,6 @@ def lines(components: list[Component]) -> list[list[Component]]:
 
 
 def beside(one: Component, other: Component) -> bool:
-    """Tell whether two components overlap in height by at least half of the lower one."""
+    """Return whether two components overlap vertically by more than half of the lower one's height."""
     shared = min(one.box[1] + one.box[3], other.box[1] + other.box[3]) - max(one.box[1], other.box[1])
     return shared > 0.5 * min(one.box[3], other.box[3])

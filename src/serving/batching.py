@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.pictures.candidates import NamedPicture, Outcome
+from mnist_cnn.pictures.image_io import PictureSource
 
 WAITING = 512  # pictures that may wait; more are turned away
 TOGETHER = 64  # pictures of one digit answered at once; of several, one alone has as many images
@@ -22,7 +24,7 @@ class BusyError(Exception):
 class Question:
     """A picture that waits for its answer."""
 
-    source: object
+    source: PictureSource | Outcome
     name: str
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -35,7 +37,7 @@ class Batcher:
         self.classifier, self.several = classifier, several
         self.waiting: asyncio.Queue[Question] = asyncio.Queue(WAITING)
 
-    async def ask(self, pictures: Sequence[tuple[object, str]]) -> list[Answer]:
+    async def ask(self, pictures: Sequence[NamedPicture]) -> list[Answer]:
         """Return the answers to some pictures, each with its name, or what is wrong with it.
 
         Raises:

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
+from mnist_cnn.pictures.candidates import NamedPicture
 from mnist_cnn.pictures.preprocess import SIDE
 
 MOST_FILES = 50  # in one request
@@ -68,7 +69,7 @@ class MemoryBudget:
             self.held -= taken
 
 
-async def read_pictures(request: Request, most: int, take: Take) -> list[tuple[object, str]]:
+async def read_pictures(request: Request, most: int, take: Take) -> list[NamedPicture]:
     """Read the pictures of a request, each with its name: a JSON drawing, a picture's bytes, or a form with files.
 
     Args:
@@ -130,7 +131,7 @@ def read_drawing(body: bytes) -> np.ndarray:
     raise RefusedError(422, code, f"{where}: {first['msg']}; send pixels as 28 rows of 28 whole numbers from 0 to 255")
 
 
-async def read_form(headers: Mapping[str, str], body: bytes) -> list[tuple[object, str]]:
+async def read_form(headers: Mapping[str, str], body: bytes) -> list[NamedPicture]:
     """Read the files of a form.
 
     Raises:

@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from mnist_cnn.classifier import Classifier, Prediction
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.candidates import Prepared
+from mnist_cnn.pictures.candidates import NamedPicture, Prepared
 from mnist_cnn.pictures.image_io import TooCostlyError, TooLargeError
-from mnist_cnn.pictures.sandbox import MOST_CANDIDATES, LostError, Sandbox
+from mnist_cnn.pictures.sandbox import MAX_CANDIDATES, LostError, Sandbox
 from mnist_cnn.predict import Reading, as_dict
 from mnist_cnn.serving.batching import WAITING, Batcher, BusyError
 from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pictures
@@ -121,7 +121,7 @@ class Service:
         }
         return results[0] | about if len(results) == 1 else {"results": results} | about
 
-    async def prepare(self, pictures: list[tuple[object, str]], several: bool) -> list[tuple[object, str]]:
+    async def prepare(self, pictures: list[NamedPicture], several: bool) -> list[NamedPicture]:
         """Prepare files in the sandbox, where they hold nobody up; arrays are left to the batcher.
 
         Raises:
@@ -144,9 +144,9 @@ class Service:
         if any(isinstance(one, LostError) for one in done.values()):
             raise BusyError
         found = sum(len(choice) for one in done.values() if isinstance(one, Prepared) for choice in one.choices)
-        if found > MOST_CANDIDATES:
+        if found > MAX_CANDIDATES:
             raise RefusedError(
-                413, "too_many_digits", f"more than {MOST_CANDIDATES:,} strokes that may be digits; send fewer pictures"
+                413, "too_many_digits", f"more than {MAX_CANDIDATES:,} strokes that may be digits; send fewer pictures"
             )
         return [(done.get(place, source), name) for place, (source, name) in enumerate(pictures)]
 

@@ -6,7 +6,7 @@ import pytest
 
 from drawing import on_page, photo, shape
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.pictures.binarize import Mask, bounding_box, find_foreground, noise_level
+from mnist_cnn.pictures.binarize import Mask, bounding_box, estimate_noise, find_foreground
 from mnist_cnn.pictures.image_io import Pixels
 
 
@@ -90,7 +90,7 @@ def test_noise_is_measured_beside_strokes(five: Pixels) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     for sigma in (4, 12):
         noisy = 128 + 60 * (page > 0) + np.random.default_rng(0).normal(0, sigma, page.shape)
-        assert noise_level(noisy.clip(0, 255).astype(np.uint8)) == pytest.approx(sigma, rel=0.15)
+        assert estimate_noise(noisy.clip(0, 255).astype(np.uint8)) == pytest.approx(sigma, rel=0.15)
 
 
 def test_bounding_box_by_hand() -> None:

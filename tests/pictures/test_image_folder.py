@@ -256,7 +256,9 @@ def test_two_digits_are_scored_as_two_of_ten(program: Program, own: Path, tmp_pa
 def test_classes_of_other_names_are_refused(program: Program, own: Path, tmp_path: Path) -> None:
     linked(tmp_path / "written", own, {word: str(digit) for digit, word in enumerate(WORDS)})
     result = program("evaluate.py", "--dataset", "written")
-    assert_one_line_error(result, "tells 0, 1, 2,", "written has eight, five, four,", "rename its folders", "--dataset")
+    assert_one_line_error(
+        result, "has classes 0, 1, 2,", "written has eight, five, four,", "rename its folders", "--dataset"
+    )
     assert not (tmp_path / "saved_models").exists() or not list((tmp_path / "saved_models").iterdir())
 
 
@@ -264,7 +266,7 @@ def test_garments_are_no_digits(program: Program, mnist_data: Path) -> None:
     if not (mnist_data / "FashionMNIST").is_dir():
         pytest.skip("Fashion-MNIST is not on this machine")
     result = program("evaluate.py", "--dataset", "fashion-mnist", "--data-dir", mnist_data)
-    assert_one_line_error(result, "tells 0, 1, 2,", "fashion-mnist has T-shirt/top, Trouser,", "--dataset")
+    assert_one_line_error(result, "has classes 0, 1, 2,", "fashion-mnist has T-shirt/top, Trouser,", "--dataset")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Any picture becomes grey pixels; anything else becomes one clear line."""
 
+import io
+import os
 import random
 import struct
 import subprocess
@@ -7,6 +9,7 @@ import sys
 import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -16,13 +19,13 @@ from conftest import environment
 from hostile import chunk, encoded, scans
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.candidates import Prepared, prepare_all
-from mnist_cnn.pictures.image_io import LONGEST_SIDE, Pixels, read_picture
+from mnist_cnn.pictures.image_io import MAX_BYTES, MAX_SIDE, PictureSource, Pixels, TooLargeError, read_picture
 
 RAMP = np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 
 
-def grey(source: object) -> Pixels:
+def grey(source: PictureSource) -> Pixels:
     return read_picture(source).grey
 
 
@@ -30,8 +33,55 @@ def grey(source: object) -> Pixels:
 def test_lossless_formats_give_the_pixels(form: str, tmp_path: Path) -> None:
     content = encoded(Image.fromarray(RAMP), form)
     (tmp_path / "picture").write_bytes(content)
-    for source in (content, tmp_path / "picture", str(tmp_path / "picture"), Image.fromarray(RAMP), RAMP):
+    path = tmp_path / "picture"
+    (entry,) = os.scandir(tmp_path)
+    buffers = (content, bytearray(content), memoryview(content), memoryview(content + content)[: len(content)])
+    for source in (*buffers, path, str(path), entry, Image.fromarray(RAMP), RAMP):
         np.testing.assert_array_equal(grey(source), RAMP)
+
+
+def test_open_files_are_read_from_where_they_are_and_stay_open(tmp_path: Path) -> None:
+    content = encoded(Image.fromarray(RAMP))
+    (tmp_path / "picture").write_bytes(b"header" + content)
+    with ZipFile(tmp_path / "archive", "w") as archive:
+        archive.writestr("picture", b"header" + content)
+    with (
+        (tmp_path / "picture").open("rb") as buffered,
+        (tmp_path / "picture").open("rb", buffering=0) as unbuffered,
+        ZipFile(tmp_path / "archive") as zipped,
+        zipped.open("picture") as member,
+    ):
+        for file in (buffered, unbuffered, member, io.BytesIO(b"header" + content)):
+            assert file.read(6) == b"header"
+            np.testing.assert_array_equal(grey(file), RAMP)
+            assert not file.closed
+
+
+def test_open_files_that_cannot_be_read_get_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    with (
+        path.open("wb") as written,
+        pytest.raises(InputError, match="that: read; give a file that is open"),
+    ):
+        read_picture(written, "that")
+    with path.open("rb") as closed:
+        pass
+    with pytest.raises(InputError, match="that: read of closed file; give a file that is open for reading"):
+        read_picture(closed, "that")
+    with path.open() as file:
+        text: Any = file
+        with pytest.raises(InputError, match=r"that: TextIOWrapper is not a picture; .* an open binary file"):
+            read_picture(text, "that")
+
+
+def test_an_open_file_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
+    path = tmp_path / "picture"
+    with path.open("wb") as file:
+        file.truncate(4 * MAX_BYTES)  # sparse
+    with path.open("rb", buffering=0) as file:
+        with pytest.raises(TooLargeError, match="that: more than 256 MiB"):
+            read_picture(file, "that")
+        assert file.tell() == MAX_BYTES + 1
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF"])
@@ -84,8 +134,8 @@ def test_ink_of_the_papers_luminance_is_seen_in_its_colour() -> None:
 def test_large_pictures_are_averaged_and_remember_their_scale() -> None:
     large = np.kron(RAMP, np.ones((50, 50), np.uint8))  # 2000 x 3000
     picture = read_picture(large)
-    assert max(picture.grey.shape) <= LONGEST_SIDE
-    assert picture.scale == -(-3000 // LONGEST_SIDE)
+    assert max(picture.grey.shape) <= MAX_SIDE
+    assert picture.scale == -(-3000 // MAX_SIDE)
     assert picture.grey.mean() == pytest.approx(large.mean(), abs=0.5)
     photo = read_picture(encoded(Image.fromarray(large), "JPEG"))
     assert max(photo.grey.shape) * photo.scale == pytest.approx(3000, abs=photo.scale)
@@ -120,7 +170,9 @@ def test_files_of_floats_and_of_16_bits_are_read_in_every_range(form: str, dtype
         (b"", "damaged or not a picture"),
         (b"GIF89a", "damaged or not a picture"),
         (b"%PDF-1.7 not for us", "damaged or not a picture"),
-        (np.zeros((3, 4, 5)), "3 x 4 x 5"),
+        (np.zeros((3, 4, 5)), "array of 3 x 4 x 5 is not one picture"),
+        (np.zeros((9, 28, 28), np.uint8), "and a batch as a list of pictures"),
+        (np.zeros((9, 28, 28, 1), np.uint8), "and a batch as a list of pictures"),
         (np.zeros(7), "array of 7"),
         (np.zeros((0, 5)), "array of 0 x 5"),
         (np.full((4, 4), np.nan), "NaN"),
@@ -135,10 +187,10 @@ def test_files_of_floats_and_of_16_bits_are_read_in_every_range(form: str, dtype
         (np.full((4, 4), "a"), "not a picture"),
         (np.full((4, 4), None), "object"),
         (Path("nowhere.png"), "nowhere.png: no such file"),
-        (7, "a int is not a picture"),
+        (7, "that: int is not a picture"),
     ],
 )
-def test_what_is_no_picture_gets_one_line(source: object, words: str) -> None:
+def test_what_is_no_picture_gets_one_line(source: Any, words: str) -> None:
     with pytest.raises(InputError) as caught:
         read_picture(source, "that")
     assert words in str(caught.value)

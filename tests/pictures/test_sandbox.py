@@ -17,7 +17,7 @@ from PIL import Image
 from conftest import ROOT, environment
 from hostile import FILES, encoded, specks
 from mnist_cnn.pictures.candidates import Outcome, Prepared
-from mnist_cnn.pictures.image_io import TooCostlyError
+from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
 from mnist_cnn.pictures.sandbox import Limits, Sandbox
 
 PHOTO = ROOT / "images" / "own_digit.jpg"
@@ -36,7 +36,7 @@ def usual() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def read(sandbox: Sandbox, source: object, several: bool = False) -> Outcome:
+def read(sandbox: Sandbox, source: PictureSource, several: bool = False) -> Outcome:
     return sandbox.outcome(sandbox.submit(source, "that", several), "that")
 
 
@@ -153,9 +153,8 @@ def test_no_process_is_left_behind_by_predict(number: signal.Signals | None, man
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as own:
-        assert in_time(
-            lambda: len(tree(own.pid)) >= 5 or own.poll() is not None
-        )  # a tracker, a server of forks, two workers
+        processes = 3 + min(len(files), 2)  # the command, a resource tracker, a fork server, the workers
+        assert in_time(lambda: len(tree(own.pid)) >= processes or own.poll() is not None)
         begun = tree(own.pid) if own.poll() is None else set()
         if number:
             time.sleep(1)
