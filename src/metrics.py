@@ -1,5 +1,6 @@
-"""Pure functions of (probabilities, labels): what a classifier got right, and how sure it was."""
+"""Metrics as pure functions of probabilities and labels: accuracy, calibration, confusion matrix, F1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +15,12 @@ from mnist_cnn.common.names import printable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-WIDEST = 7  # characters of a class name above a column of the confusion matrix
+MAX_HEADER = 7  # characters of a class name above a column of the confusion matrix
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class: shares in 0..1, and how many images it has."""
+    """The metrics of one class, 0..1, and its number of images."""
 
     name: str
     precision: float
@@ -33,15 +34,15 @@ class Report:
     """The result of one evaluation.
 
     Attributes:
-        count: images scored.
-        errors: images whose most probable class is wrong.
-        accuracy: share of right answers, 0..1.
+        count: number of images.
+        errors: number of images whose most probable class is wrong.
+        accuracy: fraction of correct predictions, 0..1.
         interval: 95 % Wilson interval of the accuracy.
         loss: mean negative log-likelihood, in nats.
         calibration_error: expected calibration error over 15 bins, 0..1.
         confusion_matrix: counts; row is the true class, column the predicted one.
-        classes: the score of each class.
-        trusted: share of answers to be trusted, 0..1; None where the model cannot tell.
+        classes: the metrics of each class.
+        trusted: fraction of confident predictions, 0..1; None if the model has no thresholds.
     """
 
     count: int
@@ -56,7 +57,7 @@ class Report:
 
 
 def score(probabilities: Floats, labels: Ints, classes: tuple[str, ...]) -> Report:
-    """Compare probabilities [N, C] with labels [N]. A class never predicted has precision 0, an absent one recall 0."""
+    """Evaluate probabilities [N, C] and labels [N]. A class never predicted has precision 0, an absent one recall 0."""
     predicted = probabilities.argmax(axis=1)
     indices = list(range(len(classes)))
     correct = int((predicted == labels).sum())
@@ -78,16 +79,16 @@ def score(probabilities: Floats, labels: Ints, classes: tuple[str, ...]) -> Repo
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Bound a share with 95 % confidence (Wilson 1927, "Probable inference")."""
+    """Return the 95 % confidence interval of a proportion (Wilson 1927, "Probable inference")."""
     interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def reliability(probabilities: Floats, labels: Ints, bins: int = 15) -> tuple[Floats, Floats, Ints]:
-    """Sort answers into equal bins of their top probability.
+    """Group predictions into bins of equal width by confidence, their highest probability.
 
     Returns:
-        Mean top probability, accuracy and count of each bin; a bin without answers has zeros.
+        Mean confidence, accuracy and count of each bin; zeros for an empty bin.
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
@@ -100,17 +101,17 @@ def reliability(probabilities: Floats, labels: Ints, bins: int = 15) -> tuple[Fl
 
 
 def calibration_error(confidence: Floats, accuracy: Floats, count: Ints) -> float:
-    """Ensemble |confidence - accuracy| over all answers (Guo et al. 2017, "On Calibration", equation 3)."""
+    """Return the expected calibration error (Guo et al. 2017, "On Calibration", equation 3)."""
     return float((np.abs(confidence - accuracy) * count).sum() / count.sum())
 
 
 def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
-    """Turn logits [N, C], divided by a temperature, into probabilities [N, C]."""
+    """Convert logits [N, C], divided by a temperature, to probabilities [N, C]."""
     return np.asarray(scipy.special.softmax(logits / temperature, axis=1), dtype=np.float64)
 
 
 def fit_temperature(logits: Floats, labels: Ints) -> float:
-    """Find the temperature in 0.05..20 of least loss (Guo et al. 2017, section 4.2); accuracy stays as it is."""
+    """Find the temperature in 0.05..20 with the lowest loss (Guo et al. 2017, section 4.2)."""
     indices = range(logits.shape[1])
     best = minimize_scalar(
         lambda log: log_loss(labels, softmax(logits, np.exp(log)), labels=indices),
@@ -121,7 +122,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
 
 
 def as_text(report: Report, title: str) -> str:
-    """Write a report as the lines a terminal shows."""
+    """Format a report for a terminal."""
     low, high = report.interval
     return "\n".join(
         [
@@ -138,27 +139,27 @@ def as_text(report: Report, title: str) -> str:
 
 
 def matrix_lines(report: Report) -> list[str]:
-    """Lay the confusion matrix out in columns; zeros are dots. Where names are too long, numbers head the columns."""
+    """Format the confusion matrix; zeros are dots. If class names are too long, numbers head the columns."""
     names = [printable(score.name) for score in report.classes]
-    heads = names
-    if max(map(len, names)) > WIDEST:
-        heads = [f"[{number}]" for number in range(len(names))]
-        names = [f"{name} {head}" for name, head in zip(names, heads, strict=True)]
+    headers = names
+    if max(map(len, names)) > MAX_HEADER:
+        headers = [f"[{number}]" for number in range(len(names))]
+        names = [f"{name} {header}" for name, header in zip(names, headers, strict=True)]
     first = max(map(len, names))
-    width = max(map(len, [str(report.count), *heads])) + 1
-    rows = zip(names, report.confusion_matrix, strict=True)
+    width = max(map(len, [str(report.count), *headers])) + 1
+    rows: list[Sequence[str | int]] = [headers, *report.confusion_matrix]
     return [
-        " " * first + "".join(f"{head:>{width}}" for head in heads),
-        *(f"{name:<{first}}" + "".join(f"{n or '.':>{width}}" for n in row) for name, row in rows),
+        f"{name:<{first}}" + "".join(f"{cell or '.':>{width}}" for cell in row)
+        for name, row in zip(["", *names], rows, strict=True)
     ]
 
 
 def score_lines(report: Report) -> list[str]:
-    """Lay the per-class scores out in columns."""
+    """Format the metrics of each class."""
     names = [printable(score.name) for score in report.classes]
     first = max(map(len, ["class", *names]))
-    head = f"{'class':<{first}}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"
-    return [head] + [
+    header = f"{'class':<{first}}{'precision':>11}{'recall':>9}{'F1':>9}{'support':>9}"
+    return [header] + [
         f"{name:<{first}}{s.precision:>11.4f}{s.recall:>9.4f}{s.f1:>9.4f}{s.support:>9,}"
         for name, s in zip(names, report.classes, strict=True)
     ]

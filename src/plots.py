@@ -1,4 +1,4 @@
-"""Results become pictures: one style, titles that say the finding, colours that survive colour-blindness and print."""
+"""Figures of results: one style, titles that state the finding, colours safe for colour-blindness and print."""
 
 import textwrap
 import warnings
@@ -22,9 +22,9 @@ from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)
 STYLE = "mnist_cnn.plots"  # plots.mplstyle beside this file; plt.style.use takes the same name
-MOST_ERRORS_SHOWN = 50
-LETTERS, AXIS = 11.4, 5  # of a title: letters an inch, and letters whose place an axis and its name take
-LONGEST_NAME, LONGEST_OF_PAIR = 16, 11  # letters of a class beside an axis, and above an image
+MAX_ERRORS = 50  # shown
+TITLE_DENSITY, AXIS_WIDTH = 11.4, 5  # characters per inch of a title, and characters that an axis with its label takes
+MAX_TICK_LABEL, MAX_TILE_LABEL = 16, 11  # characters of a class name beside an axis, and above an image
 
 
 def draw_all(
@@ -36,9 +36,9 @@ def draw_all(
     probabilities: Floats,
     history: Sequence[dict[str, float]],
 ) -> None:
-    """Draw every figure of an evaluation on the test split into a folder; all name their data and the model.
+    """Draw every figure of an evaluation on the test split into a folder; each names its data and the model.
 
-    An average of networks has no history, and then no figure of it.
+    An ensemble has no history, and no figure of it.
     """
     title = f"{dataset.name} test split, {model}"
     labels = dataset.test.labels.numpy()
@@ -59,37 +59,35 @@ def draw_all(
 
 @contextmanager
 def saved(path: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """Yield a figure of `size` inches in the project's style; afterwards write it whole to `path`."""
+    """Yield a figure of `size` inches in the project's style, then write it atomically to `path`."""
     with style.context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure
         with atomic_write(path) as temporary, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks: it draws boxes
+            warnings.filterwarnings("ignore", "Glyph")  # missing from the font: drawn as boxes
             figure.savefig(temporary, metadata={"Software": None})
 
 
-def heading(figure: Figure, *lines: str, beside: int = 4) -> str:
-    """Break lines so that they fit between what stands beside the axes, so many letters, and a figure's right edge."""
-    width = int(LETTERS * figure.get_figwidth()) - beside - AXIS
+def title_text(figure: Figure, *lines: str, tick_label: int = 4) -> str:
+    """Wrap a title's lines to the width of the axes, left of which tick labels have so many characters."""
+    width = int(TITLE_DENSITY * figure.get_figwidth()) - tick_label - AXIS_WIDTH
     return "\n".join(textwrap.fill(plain(line), width) for line in lines)
 
 
-def plain(name: str, letters: int | None = None) -> str:
-    """Spell a name so that matplotlib shows it as it is: dollars would make it a formula. Cut what is too long."""
+def plain(name: str, limit: int | None = None) -> str:
+    """Truncate a name and escape its dollars, which start a formula in matplotlib."""
     name = printable(name)
-    shown = name if letters is None or len(name) <= letters else f"{name[: letters - 1]}…"
-    return shown.replace("$", r"\$")
+    short = name if limit is None or len(name) <= limit else f"{name[: limit - 1]}…"
+    return short.replace("$", r"\$")
 
 
 def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]]) -> None:
-    """Draw the losses on train and validation images against epochs.
+    """Plot training and validation loss by epoch.
 
-    The first is of images as a step learns from them, distorted, with the weights of that moment; the second is of
-    images as they are, with the weights at the epoch's end. So the distance between the lines says nothing.
+    Their difference is no generalization gap: the training loss is of augmented images under the weights of each step,
+    the validation loss of unchanged images under the weights at the end of the epoch.
     """
-    epochs = [int(record["epoch"]) for record in history]
-    last = history[-1]
-    axes = figure.subplots()
+    epochs, last, axes = [int(record["epoch"]) for record in history], history[-1], figure.subplots()
     for key, name, color, marker in (
         ("train_loss", "train, while learning, images as distorted", ORANGE, "s"),
         ("val_loss", "validation, after the epoch, images as they are", BLUE, "o"),
@@ -98,79 +96,72 @@ def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]
         axes.plot(epochs, losses, color=color, marker=marker, markersize=4, label=name)
     after = f"after {pluralize(len(epochs), 'epoch')}"
     finding = f"Validation loss {last['val_loss']:.3f}, accuracy {last['val_accuracy']:.2%} {after}"
-    axes.set_title(heading(figure, finding, title))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("mean cross-entropy (nats)")
-    axes.set_ylim(bottom=0)
-    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.set(title=title_text(figure, finding, title), xlabel="epoch", ylabel="mean cross-entropy (nats)")
+    axes.set(xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylim=(0, None))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(title="measured differently, not to be compared", alignment="left")
 
 
 def confusion_matrix(figure: Figure, title: str, report: Report) -> None:
-    """Draw the counts: the diagonal quiet, zeros empty, errors coloured by how many there are."""
-    names = [plain(score.name, LONGEST_NAME) for score in report.classes]
+    """Draw the counts: the diagonal grey, zeros empty, errors coloured by their number."""
+    names = [plain(score.name, MAX_TICK_LABEL) for score in report.classes]
+    longest = max(map(len, names))
     counts = np.array(report.confusion_matrix)
     errors = counts.astype(float)
     np.fill_diagonal(errors, 0)
     axes = figure.subplots()
     axes.grid(visible=False)
-    shown = np.ma.masked_equal(errors, 0)
-    axes.imshow(shown, cmap="Oranges", norm=LogNorm(vmin=0.7, vmax=max(8.0, errors.max() * 4)))
+    norm = LogNorm(vmin=0.7, vmax=max(8.0, errors.max() * 4))
+    axes.imshow(np.ma.masked_equal(errors, 0), cmap="Oranges", norm=norm)
     for row, column in np.argwhere(counts):
-        right = row == column
-        axes.text(
-            column, row, f"{counts[row, column]:,}", ha="center", va="center",
-            color=GREY if right else "black", weight="normal" if right else "bold",
-        )  # fmt: skip
+        color, weight = (GREY, "normal") if row == column else ("black", "bold")
+        axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=color, weight=weight)
     true, predicted = np.unravel_index(errors.argmax(), errors.shape)
     finding = f"{pluralize(report.errors, 'error')} in {report.count:,}"
     if errors.any():
         pair = f"{report.classes[true].name} read as {report.classes[predicted].name}"
         finding += f"; most often {pair} ({int(errors.max())})"
-    axes.set_title(heading(figure, finding, title, beside=max(map(len, names))))
-    axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names)) < 4 else 60)
+    axes.set_title(title_text(figure, finding, title, tick_label=longest))
+    axes.set_xticks(range(len(names)), names, rotation=0 if longest < 4 else 60)
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#e5e5e5")
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
 
 
 def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
-    """Draw precision, recall and F1, with 95 % Wilson intervals, on an axis where 0.99 and 0.999 differ.
+    """Plot precision, recall and F1 with 95 % Wilson intervals on a logarithmic axis of the distance from 1.
 
-    Classes without an image have no place there.
+    Classes without images are left out.
     """
     axes = figure.subplots()
-    classes = [score for score in report.classes if score.support]
-    there = [score.support > 0 for score in report.classes]
-    scores = {
-        "precision": ([score.precision for score in classes], ORANGE, "s", -0.2),
-        "recall": ([score.recall for score in classes], BLUE, "o", 0.0),
-        "F1": ([score.f1 for score in classes], "black", "D", 0.2),
-    }
     counts = np.array(report.confusion_matrix)
-    trials = {"precision": counts.sum(axis=0)[there], "recall": counts.sum(axis=1)[there]}
+    classes = [score for score in report.classes if score.support]
+    present = [score.support > 0 for score in report.classes]
     closest = 10 ** np.floor(-np.log10(max(score.support for score in classes)))  # stands for a perfect score
     rows = np.arange(len(classes))
-    for name, (values, color, marker, shift) in scores.items():
-        distance = np.maximum(1 - np.array(values), closest)
+    for name, trials, color, marker, shift in (
+        ("precision", counts.sum(axis=0), ORANGE, "s", -0.2),
+        ("recall", counts.sum(axis=1), BLUE, "o", 0.0),
+        ("F1", None, "black", "D", 0.2),
+    ):
+        distance = np.maximum([1 - getattr(score, name.lower()) for score in classes], closest)
         axes.scatter(distance, rows + shift, color=color, marker=marker, s=34, label=name, zorder=3)
-        if name in trials:
-            right_of = zip(counts.diagonal()[there], np.maximum(trials[name], 1), strict=True)
-            bounds = [wilson_interval(int(right), int(of)) for right, of in right_of]
-            far, near = (np.maximum(1 - np.array(ends), closest) for ends in zip(*bounds, strict=True))
+        if trials is not None:
+            proportions = zip(counts.diagonal()[present], np.maximum(trials[present], 1), strict=True)
+            intervals = np.array([wilson_interval(int(correct), int(total)) for correct, total in proportions])
+            far, near = np.maximum(1 - intervals.T, closest)
             axes.hlines(rows + shift, near, far, color=color, alpha=0.4, linewidth=1.2)
     hardest = min(classes, key=lambda score: score.f1)
-    alike = hardest.f1 == max(score.f1 for score in classes)
-    finding = f"{'No class is harder' if alike else f'Hardest class: {hardest.name}'} (F1 {hardest.f1:.4f})"
-    row_names = [f"{plain(score.name, LONGEST_NAME)}  (n={score.support:,})" for score in classes]
-    axes.set_title(heading(figure, finding, title, beside=max(map(len, row_names))))
+    equal = hardest.f1 == max(score.f1 for score in classes)
+    finding = f"{'No class is harder' if equal else f'Hardest class: {hardest.name}'} (F1 {hardest.f1:.4f})"
+    row_names = [f"{plain(score.name, MAX_TICK_LABEL)}  (n={score.support:,})" for score in classes]
+    axes.set_title(title_text(figure, finding, title, tick_label=max(map(len, row_names))))
     axes.set_xscale("log")
-    farthest = max(20 * closest, 3 * max(1 - min(values) for values, *_ in scores.values()))
+    lowest = min(min(score.precision, score.recall, score.f1) for score in classes)
+    farthest = max(20 * closest, 3 * (1 - lowest))
     axes.set_xlim(farthest, closest / 1.4)
     steps = closest * np.array([1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000])
     axes.set_xticks(steps[steps <= farthest], ["1", *(f"{1 - step:.4g}" for step in steps[1:][steps[1:] <= farthest])])
@@ -182,29 +173,28 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
 
 
 def misclassified(figure: Figure, title: str, split: Split, probabilities: Floats, classes: Sequence[str]) -> None:
-    """Show every error, or the 50 whose true class was given the least probability, worst first."""
+    """Show every error, or the 50 with the lowest probability of the true class, lowest first."""
     labels = split.labels.numpy()
     predicted = probabilities.argmax(axis=1)
     of_true = probabilities[np.arange(len(labels)), labels]
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(of_true[wrong], kind="stable")][:MOST_ERRORS_SHOWN]
+    worst = wrong[np.argsort(of_true[wrong], kind="stable")][:MAX_ERRORS]
     columns = 10
     rows = max(1, -(-len(worst) // columns))
     figure.set_size_inches(10, 0.8 + 1.25 * rows)
-    figure.suptitle(heading(figure, errors_shown(len(worst), len(wrong)), title), x=0.01, ha="left")
+    figure.suptitle(title_text(figure, errors_shown(len(worst), len(wrong)), title), x=0.01, ha="left")
     axes = figure.subplots()
-    names = [plain(name, LONGEST_OF_PAIR) for name in classes]
+    names = [plain(name, MAX_TILE_LABEL) for name in classes]
     places = show_tiles(axes, split.images[worst, 0].numpy(), rows, columns, above=15)
+    fontsize = 8 if max(map(len, classes)) < 4 else 6
     for index, (x, y) in zip(worst, places, strict=False):
         answer = predicted[index]
-        axes.text(
-            x, y, f"{names[labels[index]]} > {names[answer]}\n{probabilities[index, answer]:.1%}  #{index}",
-            fontsize=8 if max(map(len, classes)) < 4 else 6, ha="center", va="bottom",
-        )  # fmt: skip
+        text = f"{names[labels[index]]} > {names[answer]}\n{probabilities[index, answer]:.1%}  #{index}"
+        axes.text(x, y, text, fontsize=fontsize, ha="center", va="bottom")
 
 
 def errors_shown(shown: int, all_of_them: int) -> str:
-    """Say which errors a figure shows and how."""
+    """Describe which errors a figure shows, and their captions."""
     if not all_of_them:
         return "No errors"
     some = f"The {shown} worst of {all_of_them:,} errors" if shown < all_of_them else f"All {shown} errors"
@@ -213,7 +203,7 @@ def errors_shown(shown: int, all_of_them: int) -> str:
 
 
 def show_image(axes: Axes, split: Split, index: int) -> None:
-    """Show one image dark on light, as ink on paper."""
+    """Show an image with inverted greys, as ink on paper."""
     axes.imshow(split.images[index, 0].numpy(), cmap="Greys", vmin=0, vmax=255)
     axes.axis("off")
 
@@ -221,10 +211,10 @@ def show_image(axes: Axes, split: Split, index: int) -> None:
 def show_tiles(
     axes: Axes, images: npt.NDArray[np.uint8], rows: int, columns: int, above: int = 4
 ) -> list[tuple[float, float]]:
-    """Show images dark on light, as ink on paper, side by side on one sheet, with `above` pixels free over each.
+    """Show images [N, H, H] in a grid with inverted greys, with `above` empty pixels over each.
 
     Returns:
-        The middle of each image's upper edge, as x and y.
+        The centre of each image's upper edge, as x and y.
     """
     side, gap = images.shape[1], 4
     sheet = np.zeros((rows, above + side, columns, side + gap), np.uint8)
@@ -237,38 +227,31 @@ def show_tiles(
 
 
 def reliability_diagram(figure: Figure, title: str, probabilities: Floats, labels: Ints, report: Report) -> None:
-    """Draw accuracy against confidence, and below it how many answers have that confidence."""
+    """Plot accuracy against confidence (reliability diagram), and below it the histogram of confidence."""
     confidence, accuracy, count = reliability(probabilities, labels)
-    used = count > 0
+    used = count > 0  # bins
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfectly calibrated")
-    bounds = [wilson_interval(round(a * n), int(n)) for a, n in zip(accuracy[used], count[used], strict=True)]
-    reach = np.abs(np.array(bounds) - accuracy[used, None]).T
-    upper.errorbar(
-        confidence[used], accuracy[used], yerr=reach,
-        color=BLUE, marker="o", linestyle="none", capsize=3, label="this model, with 95 % Wilson interval",
-    )  # fmt: skip
-    surer = float((confidence * count).sum() / count.sum()) - report.accuracy
-    verdict = "more" if surer > 0 else "less"
-    finding = f"On average {abs(surer):.2%} {verdict} sure than right; calibration error {report.calibration_error:.2%}"
-    upper.set_title(heading(figure, finding, title))
-    upper.set_ylabel("accuracy")
-    upper.set_ylim(-0.02, 1.02)
+    intervals = [wilson_interval(round(a * n), int(n)) for a, n in zip(accuracy[used], count[used], strict=True)]
+    errors = np.abs(np.array(intervals) - accuracy[used, None]).T
+    label = "this model, with 95 % Wilson interval"
+    upper.errorbar(confidence[used], accuracy[used], errors, color=BLUE, fmt="o", capsize=3, label=label)
+    bias = float((confidence * count).sum() / count.sum()) - report.accuracy
+    verdict = "more" if bias > 0 else "less"
+    finding = f"On average {abs(bias):.2%} {verdict} sure than right; calibration error {report.calibration_error:.2%}"
+    upper.set(title=title_text(figure, finding, title), ylabel="accuracy", ylim=(-0.02, 1.02))
     figure.legend(loc="outside lower center", ncols=2)
     bins = len(count)
     lower.bar((np.arange(bins) + 0.5) / bins, count, width=0.9 / bins, color=BLUE)
-    lower.set_yscale("log")
-    lower.set_ylabel("answers")
-    lower.set_xlabel("probability of the answer")
-    lower.set_xlim(0, 1)
+    lower.set(yscale="log", ylabel="answers", xlabel="probability of the answer", xlim=(0, 1))
 
 
 def sample_digits(figure: Figure, dataset: Dataset, columns: int = 12) -> None:
-    """Show the first training images of each class, a class a row."""
+    """Show the first training images of each class, one class per row."""
     figure.set_size_inches(7.5, 0.4 + 7.5 * len(dataset.classes) / columns)
     labels = dataset.train.labels.numpy()
     first = pluralize(min(columns, np.bincount(labels).max()), "training image")
-    figure.suptitle(heading(figure, f"The first {first} of each class: {dataset.name}"), x=0.01, ha="left")
+    figure.suptitle(title_text(figure, f"The first {first} of each class: {dataset.name}"), x=0.01, ha="left")
     images = np.zeros((len(dataset.classes), columns, *dataset.train.images.shape[2:]), np.uint8)
     for label, row in enumerate(images):
         found = dataset.train.images[np.flatnonzero(labels == label)[:columns], 0].numpy()
