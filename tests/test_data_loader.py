@@ -1,4 +1,4 @@
-"""Data files against bytes written by hand, and the real ones."""
+"""Data files against bytes written by hand, and the real datasets."""
 
 import gzip
 import hashlib

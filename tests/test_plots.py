@@ -1,4 +1,4 @@
-"""Every figure can be drawn from any result; whether it is worth looking at, people decide."""
+"""Every figure can be drawn from any result."""
 
 import dataclasses
 import re

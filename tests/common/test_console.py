@@ -1,4 +1,4 @@
-"""What all commands do in unusual surroundings: closed pipes, full devices, poor encodings, no home."""
+"""Commands in unusual environments: closed pipes, full devices, limited encodings, no home directory."""
 
 import functools
 import json
@@ -114,7 +114,7 @@ def umlaut(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "surroundings",
+    "changes",
     [
         {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
         {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": ""},
@@ -126,13 +126,13 @@ def umlaut(tmp_path: Path) -> Path:
     ],
     ids=lambda changes: " ".join(f"{name}={value}" for name, value in changes.items()),
 )
-def test_answers_come_in_every_surrounding(umlaut: Path, surroundings: dict[str, str]) -> None:
+def test_predict_works_in_every_environment(umlaut: Path, changes: dict[str, str]) -> None:
     command = [PROGRAM, "predict", "."]
     for arguments in (command, [*command, "--json"], [*command, "--csv"]):
-        result = subprocess.run(arguments, cwd=umlaut, env=environment(**surroundings), capture_output=True)
+        result = subprocess.run(arguments, cwd=umlaut, env=environment(**changes), capture_output=True)
         assert (result.returncode, result.stderr) == (0, b"")
         assert len(result.stdout.splitlines()) == 2 + ("--csv" in arguments)
-    helped = subprocess.run([PROGRAM, "predict", "--help"], env=environment(**surroundings), capture_output=True)
+    helped = subprocess.run([PROGRAM, "predict", "--help"], env=environment(**changes), capture_output=True)
     assert (helped.returncode, helped.stderr) == (0, b"")
     assert len(helped.stdout.splitlines()) < 60, "not a letter a line, however narrow the terminal"
 
@@ -183,8 +183,9 @@ def test_predict_needs_no_place_to_write(tmp_path: Path, home: str | None) -> No
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{PHOTO}: 4 (100.0%)\n", "")
 
 
-def test_what_moves_a_cursor_or_turns_text_round_is_spelled_out() -> None:
+def test_control_characters_and_bidirectional_overrides_are_escaped() -> None:
     assert printable("4 \u00e4\u6570.png") == "4 \u00e4\u6570.png"
+    assert printable(ValueError("a\nb" * 9), 5) == r"a\nba\n"
     assert printable("a\x1b[2J\nb\tc\u202ed\udcff\x7f\x9b") == r"a\x1b[2J\nb\tc\u202ed\udcff\x7f\x9b"
 
 

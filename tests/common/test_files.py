@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are written atomically."""
 
 import errno
 import subprocess
@@ -31,7 +31,7 @@ def test_failure_keeps_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_what_killed_writers_leave_goes_and_nothing_else(tmp_path: Path) -> None:
+def test_partial_files_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
     writer = (
         "import sys, time; from pathlib import Path; from mnist_cnn.common.files import atomic_write\n"
         "with atomic_write(Path(sys.argv[1])) as temporary:\n"

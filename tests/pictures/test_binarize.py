@@ -1,4 +1,4 @@
-"""Ink is told from paper whatever the light, the polarity and what is printed on the paper."""
+"""Binarization under uneven illumination, of both polarities, on ruled paper and beside boxes and specks."""
 
 import cv2
 import numpy as np
@@ -16,25 +16,25 @@ def five(mnist: Dataset) -> Pixels:
     return shape(mnist.train.images[0, 0].numpy(), 200)
 
 
-def agreement(found: Mask, page: Pixels) -> float:
-    """Intersection over union."""
+def iou(found: Mask, page: Pixels) -> float:
+    """Return the intersection over union."""
     truth = page > 127
     return float((found & truth).sum() / (found | truth).sum())
 
 
 @pytest.mark.parametrize("inverted", [False, True])
 @pytest.mark.parametrize("shade", [0, 60, 110])
-def test_uneven_light_and_both_polarities(five: Pixels, shade: float, inverted: bool) -> None:
+def test_uneven_illumination_and_both_polarities(five: Pixels, shade: float, inverted: bool) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     picture = photo(page, shade=shade)[:, :, 0]
-    assert agreement(find_foreground(255 - picture if inverted else picture).mask, page) > 0.85
+    assert iou(find_foreground(255 - picture if inverted else picture).mask, page) > 0.85
 
 
-def test_a_sharp_shadow_is_no_ink(five: Pixels) -> None:
+def test_a_sharp_shadow_is_background(five: Pixels) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     picture = photo(page)[:, :, 0].astype(float)
     picture[:, 260:] *= 0.55
-    assert agreement(find_foreground(picture.astype(np.uint8)).mask, page) > 0.75
+    assert iou(find_foreground(picture.astype(np.uint8)).mask, page) > 0.75
 
 
 def test_ruled_and_squared_paper(five: Pixels) -> None:
@@ -46,28 +46,28 @@ def test_ruled_and_squared_paper(five: Pixels) -> None:
     for column in range(15, 500, 60):
         squared[:, column : column + 2] = 160
     for lined in (ruled, squared):
-        assert agreement(find_foreground(photo(lined)[:, :, 0]).mask, page) > 0.8
+        assert iou(find_foreground(photo(lined)[:, :, 0]).mask, page) > 0.8
 
 
-def test_specks_frames_and_boxes_are_dropped(five: Pixels) -> None:
+def test_specks_scan_borders_and_boxes_are_removed(five: Pixels) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     dirty = page.copy()
     for x, y in np.random.default_rng(0).integers(0, 400, (40, 2)):
         dirty[y, x] = 255
     dirty[:4] = dirty[:, :4] = 255  # the scanner's edge
     cv2.rectangle(dirty, (100, 60), (400, 360), 255, 3)
-    assert agreement(find_foreground(photo(dirty)[:, :, 0]).mask, page) > 0.8
+    assert iou(find_foreground(photo(dirty)[:, :, 0]).mask, page) > 0.8
 
 
-def test_separate_strokes_stay(five: Pixels) -> None:
+def test_disconnected_strokes_are_kept(five: Pixels) -> None:
     bar, stem = np.full((20, 120), 255, np.uint8), np.full((160, 20), 255, np.uint8)
     page = on_page([(bar, 100, 150), (stem, 140, 200)], 420, 500)
-    assert agreement(find_foreground(photo(page)[:, :, 0]).mask, page) > 0.85
+    assert iou(find_foreground(photo(page)[:, :, 0]).mask, page) > 0.85
     assert five.any()
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_blank_pages_hold_no_ink(level: int) -> None:
+def test_blank_pages_have_no_foreground(level: int) -> None:
     noise = np.random.default_rng(0).normal(0, 6, (300, 400))
     for blank in (np.full((300, 400), level), level + noise, np.linspace(level - 40, level + 40, 400) + noise):
         page = np.broadcast_to(blank, (300, 400)).clip(0, 255).astype(np.uint8)
@@ -75,7 +75,7 @@ def test_blank_pages_hold_no_ink(level: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(300, 400), (600, 300)])
-def test_ruling_alone_is_no_ink_and_ones_beside_each_other_are_no_ruling(size: tuple[int, int]) -> None:
+def test_ruled_paper_alone_has_no_foreground_and_a_row_of_ones_is_no_ruling(size: tuple[int, int]) -> None:
     ruled = np.zeros(size, np.uint8)
     ruled[20::30] = ruled[21::30] = 255
     squared = ruled.copy()
@@ -86,7 +86,7 @@ def test_ruling_alone_is_no_ink_and_ones_beside_each_other_are_no_ruling(size: t
             assert (bounding_box(find_foreground(picture).mask) is None) == blank
 
 
-def test_noise_is_measured_beside_strokes(five: Pixels) -> None:
+def test_noise_estimation_is_robust_to_strokes(five: Pixels) -> None:
     page = on_page([(five, 100, 150)], 420, 500)
     for sigma in (4, 12):
         noisy = 128 + 60 * (page > 0) + np.random.default_rng(0).normal(0, sigma, page.shape)

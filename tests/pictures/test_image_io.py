@@ -1,4 +1,4 @@
-"""Any picture becomes grey pixels; anything else becomes one clear line."""
+"""Any picture is read as greyscale; anything else raises an error of one line."""
 
 import io
 import os
@@ -99,13 +99,13 @@ def test_sixteen_bits_palette_and_one_bit() -> None:
     np.testing.assert_array_equal(grey(encoded(bits)), np.where(RAMP > 100, 255, 0))
 
 
-def test_ink_on_a_transparent_ground_stays_visible() -> None:
-    for value, ground in ((0, 255), (255, 0)):
+def test_strokes_on_a_transparent_background_stay_visible() -> None:
+    for value, background in ((0, 255), (255, 0)):
         pixels = np.full((20, 20, 4), value, np.uint8)
         pixels[:, :, 3] = 0
         pixels[8:12, 5:15, 3] = 255
         seen = grey(encoded(Image.fromarray(pixels)))
-        assert (seen[9, 9], seen[0, 0]) == (value, ground)
+        assert (seen[9, 9], seen[0, 0]) == (value, background)
 
 
 def test_the_first_frame_of_an_animation_counts() -> None:
@@ -114,14 +114,14 @@ def test_the_first_frame_of_an_animation_counts() -> None:
     np.testing.assert_array_equal(grey(content), RAMP)
 
 
-def test_exif_turns_the_picture() -> None:
+def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     seen = grey(encoded(Image.fromarray(RAMP), exif=exif))
     np.testing.assert_array_equal(seen, np.rot90(RAMP, -1))
 
 
-def test_ink_of_the_papers_luminance_is_seen_in_its_colour() -> None:
+def test_strokes_of_the_backgrounds_luminance_are_visible_in_a_colour_channel() -> None:
     pixels = np.full((40, 40, 3), (0, 128, 0), np.uint8)
     pixels[10:30, 15:25] = (250, 0, 0)
     seen = grey(pixels)
@@ -206,7 +206,7 @@ def test_truncated_files_are_named(tmp_path: Path) -> None:
             read_picture(file)
 
 
-def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     for width, height in ((100_000, 100_000), (9_000, 9_000), (2**31 - 1, 1)):
         header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))

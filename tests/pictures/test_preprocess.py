@@ -1,4 +1,4 @@
-"""Prepared digits are what MNIST would have made of them."""
+"""Preprocessed digits have MNIST's size, position and stroke width."""
 
 import cv2
 import numpy as np
@@ -47,14 +47,14 @@ def test_stroke_width_of_bars_by_hand() -> None:
 
 
 @pytest.mark.parametrize("pen", [1, 3, 9, 25, 60])
-def test_every_pen_ends_up_with_strokes_like_mnists(pen: int) -> None:
+def test_any_stroke_width_is_normalized_to_mnists(pen: int) -> None:
     page = np.zeros((500, 500), np.uint8)
     cv2.polylines(page, [np.array([(150, 100), (350, 100), (220, 400)])], False, 255, pen)  # a 7
     prepared = to_mnist(page > 127)
     assert 1.3 < stroke_width(np.kron(prepared, np.ones((4, 4), np.uint8))) / 4 < 4.7
 
 
-def test_mnist_images_are_taken_as_they_are_and_small_drawings_are_not(mnist: Dataset) -> None:
+def test_mnist_images_are_recognized_and_small_drawings_are_not(mnist: Dataset) -> None:
     digits = mnist.train.images[:2000, 0].numpy()
     assert is_mnist_style(digits).mean() > 0.98
     assert is_mnist_style(255 - digits).mean() > 0.98

@@ -1,4 +1,4 @@
-"""No picture takes more than its share: each is read or refused by name, and the next one is read."""
+"""Resource limits of worker processes: each picture is read or refused by name, and the next one is read."""
 
 import contextlib
 import multiprocessing
@@ -50,7 +50,7 @@ def test_a_file_made_to_cost_is_read_or_refused_by_name_and_the_next_is_read(nam
     assert isinstance(read(quick, PHOTO), Prepared)
 
 
-def test_too_many_seconds_and_too_many_digits_are_called_too_costly(quick: Sandbox, usual: Sandbox) -> None:
+def test_too_much_cpu_time_and_too_many_candidates_are_too_costly(quick: Sandbox, usual: Sandbox) -> None:
     for sandbox, picture, words in (
         (quick, specks(8, 4), "more than 1 s or 1536 MiB"),
         (usual, specks(20, 8), "more than 3,000 strokes"),
@@ -79,7 +79,7 @@ def large_pictures() -> dict[str, Callable[[], bytes]]:
     }
 
 
-def test_the_largest_pictures_are_read_and_memory_is_held_to_its_limit(usual: Sandbox, tmp_path: Path) -> None:
+def test_the_largest_pictures_are_read_and_memory_is_limited(usual: Sandbox, tmp_path: Path) -> None:
     refused = set()
     with Sandbox(Limits(memory=60 << 20)) as tight:
         for name, write in large_pictures().items():
@@ -94,13 +94,13 @@ def test_the_largest_pictures_are_read_and_memory_is_held_to_its_limit(usual: Sa
 
 
 def tree(process: int) -> set[int]:
-    """List a process and all that it began, or that those began."""
+    """Return a process and its descendants."""
     below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     return {process}.union(*(tree(int(child)) for child in below))
 
 
 def alive(processes: set[int]) -> set[int]:
-    """Tell which of some processes have not ended."""
+    """Return which of some processes are still running."""
     found = set()
     for process in processes:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
@@ -110,7 +110,7 @@ def alive(processes: set[int]) -> set[int]:
 
 
 def in_time(done: Callable[[], object], seconds: float = 30) -> bool:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     end = time.monotonic() + seconds
     while not done() and time.monotonic() < end:
         time.sleep(0.05)
@@ -118,13 +118,13 @@ def in_time(done: Callable[[], object], seconds: float = 30) -> bool:
 
 
 def workers() -> list[int]:
-    """List the processes of this test's sandboxes."""
+    """List the worker processes of this test's sandboxes."""
     return sorted(process.pid for process in multiprocessing.active_children() if process.pid)
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "working"])
 @pytest.mark.parametrize("all_of_them", [False, True], ids=["one", "both"])
-def test_killed_processes_are_replaced(busy: bool, all_of_them: bool) -> None:
+def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
     others = set(workers())
     with Sandbox(Limits(cpu_seconds=2)) as sandbox:
         sandbox.start()

@@ -1,4 +1,4 @@
-"""Several digits in one picture are found, put in order, joined and parted."""
+"""Segmentation: digits are found, sorted into lines, joined and separated."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from mnist_cnn.pictures.segment import Component, cuts, find_digits, spans
 
 
 @pytest.fixture(scope="module")
-def inks(mnist: Dataset) -> list[Pixels]:
+def digits(mnist: Dataset) -> list[Pixels]:
     """A clean digit of each class, 100 pixels high."""
     first = [int((mnist.train.labels == digit).nonzero()[3]) for digit in range(10)]
     return [shape(mnist.train.images[index, 0].numpy(), 100) for index in first]
@@ -25,15 +25,15 @@ def test_nothing_is_found_on_an_empty_page() -> None:
     assert find_digits(np.zeros((50, 50), dtype=np.bool_)) == []
 
 
-def test_lines_are_read_from_the_top_and_from_the_left(inks: list[Pixels]) -> None:
+def test_lines_are_read_from_the_top_and_from_the_left(digits: list[Pixels]) -> None:
     places = [(20, 30), (26, 200), (15, 400), (180, 60), (185, 260), (360, 500)]
-    page = on_page([(inks[i], top, left) for i, (top, left) in enumerate(places)], 520, 700)
-    expected = [(left, top, inks[i].shape[1], inks[i].shape[0]) for i, (top, left) in enumerate(places)]
+    page = on_page([(digits[i], top, left) for i, (top, left) in enumerate(places)], 520, 700)
+    expected = [(left, top, digits[i].shape[1], digits[i].shape[0]) for i, (top, left) in enumerate(places)]
     assert boxes(page > 127) == [expected[:3], expected[3:5], expected[5:]]
 
 
-def test_a_sloping_line_stays_one_line(inks: list[Pixels]) -> None:
-    page = on_page([(inks[i], 20 + 12 * i, 20 + 130 * i) for i in range(8)], 300, 1100)
+def test_a_sloping_line_stays_one_line(digits: list[Pixels]) -> None:
+    page = on_page([(digits[i], 20 + 12 * i, 20 + 130 * i) for i in range(8)], 300, 1100)
     assert [len(line) for line in boxes(page > 127)] == [8]
 
 
@@ -45,13 +45,13 @@ def test_strokes_of_one_digit_are_joined() -> None:
     assert found == [[(40, 50, 12, 100), (140, 40, 60, 110)]]
 
 
-def test_digits_below_each_other_are_not_joined(inks: list[Pixels]) -> None:
-    page = on_page([(inks[5], 10, 50), (inks[7], 130, 50)], 260, 200)
+def test_digits_below_each_other_are_not_joined(digits: list[Pixels]) -> None:
+    page = on_page([(digits[5], 10, 50), (digits[7], 130, 50)], 260, 200)
     assert [len(line) for line in boxes(page > 127)] == [1, 1]
 
 
-def test_touching_digits_can_be_parted_where_they_touch(inks: list[Pixels]) -> None:
-    left, right = inks[0], inks[2]
+def test_touching_digits_can_be_separated_where_they_touch(digits: list[Pixels]) -> None:
+    left, right = digits[0], digits[2]
     page = on_page([(left, 20, 20), (right, 20, 30 + left.shape[1])], 160, 300)
     page[66:72, 5 + left.shape[1] : 25 + left.shape[1] + right.shape[1]] = 255  # a bridge
     (line,) = find_digits(page > 127)
@@ -69,6 +69,6 @@ def test_touching_digits_can_be_parted_where_they_touch(inks: list[Pixels]) -> N
     np.testing.assert_array_equal(whole, component.mask)
 
 
-def test_a_narrow_digit_is_not_cut(inks: list[Pixels]) -> None:
-    mask = inks[1] > 127
+def test_a_narrow_digit_is_not_cut(digits: list[Pixels]) -> None:
+    mask = digits[1] > 127
     assert [span for _, span in spans(Component((0, 0, mask.shape[1], mask.shape[0]), mask))] == [(0, 1)]
