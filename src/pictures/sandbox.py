@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -47,7 +47,7 @@ class Limits:
         return TooCostlyError(f"{name}: reading it takes more than {limits}; scale it down and save it anew")
 
 
-class Sandbox:
+class Sandbox(AbstractContextManager["Sandbox"]):
     """A pool of worker processes that prepare pictures, as a context manager; one that exceeds a limit is replaced."""
 
     def __init__(self, limits: Limits = Limits(), workers: int = MAX_WORKERS) -> None:
@@ -60,12 +60,13 @@ class Sandbox:
         context = multiprocessing.get_context("spawn" if sys.platform == "win32" else "forkserver")
         if sys.platform != "win32":
             context.set_forkserver_preload([prepare_all.__module__])
-            start_fork_server()
+            # Workers inherit both: Ctrl-C is for this process, which ends them, and their exceptions reach it through
+            # futures; all that they could print is the traceback of a worker that was ended while it started.
+            previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            with stderr_to_devnull():
+                ensure_running()
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
         return ProcessPool(self.workers, initializer=initialize_worker, initargs=[self.folder], context=context)
-
-    def __enter__(self) -> "Sandbox":
-        """Return the sandbox."""
-        return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         """End the workers, even busy ones."""
@@ -102,29 +103,17 @@ class Sandbox:
             return LostError(f"{name}: the process that was to read it was killed; try again")
 
 
-def start_fork_server() -> None:
-    """Start the server that forks workers, with SIGINT blocked and stderr redirected to os.devnull.
-
-    Workers inherit both. Ctrl-C is for the parent, which ends them. Their exceptions reach it through futures; all
-    that they could print is the traceback of a worker that the parent ended while it started.
-    """
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    with stderr_to_devnull():
-        ensure_running()
-    signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-
-
 @contextmanager
 def stderr_to_devnull() -> Iterator[None]:
-    """Redirect file descriptor 2, which new processes inherit, to os.devnull inside the block."""
-    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
+    """Redirect file descriptor 2, which child processes inherit, to os.devnull inside the block."""
+    saved = os.dup(2)
+    with Path(os.devnull).open("wb") as devnull:
+        os.dup2(devnull.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(devnull)
 
 
 def initialize_worker(folder: Path) -> None:

@@ -142,6 +142,20 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
     assert not set(workers()) - others
 
 
+WORKER = """
+import os, sys
+from mnist_cnn.pictures.sandbox import Sandbox
+with Sandbox(workers=1) as sandbox:
+    print(sandbox.pool.schedule(os.readlink, args=["/proc/self/fd/2"]).result(), file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/self/fd")
+def test_workers_print_to_devnull_and_their_parent_to_stderr() -> None:
+    result = subprocess.run([sys.executable, "-c", WORKER], env=environment(), capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "/dev/null\n")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process in /proc")
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 @pytest.mark.parametrize("many", [False, True], ids=["working on one", "many waiting"])
