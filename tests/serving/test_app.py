@@ -145,7 +145,7 @@ def test_headers_keep_browsers_safe_and_no_other_origin_may_ask(url: str) -> Non
 
 
 def test_metrics_count(url: str) -> None:
-    def pluralize(line: str) -> float:
+    def counted(line: str) -> float:
         text = requests.get(f"{url}/metrics", timeout=9).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0
@@ -156,10 +156,10 @@ def test_metrics_count(url: str) -> None:
         'mnist_rejected_total{code="not_a_picture"}',
         'mnist_request_seconds_count{path="/api/predict"}',
     )
-    before = [pluralize(line) for line in lines]
+    before = [counted(line) for line in lines]
     post(url, PHOTO.read_bytes(), "image/jpeg")
     post(url, b"", "image/jpeg")
-    assert [pluralize(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
+    assert [counted(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
 
 
 def test_the_card_names_the_model(url: str) -> None:

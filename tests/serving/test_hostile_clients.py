@@ -129,7 +129,7 @@ def test_hostile_clients_are_hung_up_on_and_others_are_answered_meanwhile(servic
     assert peak(process) < 400 * MEBIBYTE
 
 
-def pluralize(url: str) -> Counter[str]:
+def counted(url: str) -> Counter[str]:
     """Read the counts of requests, refusals and digits."""
     text = requests.get(f"{url}/metrics", timeout=30).text
     found = re.findall(r"^mnist_(\w+_(?:total|count)\S*) (\S+)$", text, re.MULTILINE)
@@ -217,16 +217,16 @@ def test_each_answer_is_counted_once(
     ask: Callable[[str], object], expected: Counter[str], service: tuple[str, int]
 ) -> None:
     url, _ = service
-    before = pluralize(url)
+    before = counted(url)
     ask(url)
-    assert in_time(lambda: pluralize(url) - before == expected), pluralize(url) - before
+    assert in_time(lambda: counted(url) - before == expected), counted(url) - before
     time.sleep(0.1)
-    assert pluralize(url) - before == expected
+    assert counted(url) - before == expected
 
 
 def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[str, int]) -> None:
     url, process = service
-    before, open_before = pluralize(url), connections(process)
+    before, open_before = counted(url), connections(process)
     with contextlib.ExitStack() as stack:
         for _ in range(AT_ONCE):
             stack.enter_context(connect(url)).sendall(HEAD + b"Content-Length: 9\r\n\r\nx")
@@ -238,7 +238,7 @@ def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[st
         assert connections(process) < MOST_CONNECTIONS + 100
     assert in_time(lambda: connections(process) <= open_before + 1)
     assert requests.get(f"{url}/healthz", timeout=9).ok
-    change = pluralize(url) - before
+    change = counted(url) - before
     assert change['rejected_total{code="busy"}'] == change['requests_total{path="/healthz",status="503"}'] >= 2
     assert change['rejected_total{code="disconnected"}'] == AT_ONCE
 
