@@ -167,19 +167,23 @@ MANY_FILES = [("file", (f"{number}.png", MANY)) for number in range(4)]
         (lambda url: post(url, b"x", "text/plain"), refused(ASK, 415, "unsupported_type")),
         (lambda url: post(url, b"x", "image/png"), refused(ASK, 422, "not_a_picture")),
         (lambda url: post(url, bytes(10_000_001), "image/png"), refused(ASK, 413, "too_large")),
-        (lambda url: post(url, specks(20, 8), "image/png", "read"), refused(ASK, 413, "too_costly")),
+        (lambda url: post(url, specks(20, 8), "image/png", "read"), refused(READ, 413, "too_costly")),
         (
             lambda url: requests.post(f"{url}{READ}", files=MANY_FILES, timeout=60),
-            refused(ASK, 413, "too_many_digits"),
+            refused(READ, 413, "too_many_digits"),
         ),
-        (lambda url: requests.post(f"{url}{ASK}", files=FORM, timeout=9), refused(ASK, 422, "not_a_picture")),
+        (lambda url: requests.post(f"{url}{ASK}", files=FORM[1:], timeout=9), refused(ASK, 422, "not_a_picture")),
+        (
+            lambda url: requests.post(f"{url}{ASK}", files=FORM, timeout=9),
+            answered(ASK, 200) + Counter(['digits_total{digit="4"}']),
+        ),
         (
             lambda url: post(url, PHOTO.read_bytes(), "image/jpeg"),
             answered(ASK, 200) + Counter(['digits_total{digit="4"}']),
         ),
         (
             lambda url: post(url, DIGITS.read_bytes(), "image/jpeg", "read"),
-            answered(ASK, 200) + Counter(f'digits_total{{digit="{digit}"}}' for digit in "17324"),
+            answered(READ, 200) + Counter(f'digits_total{{digit="{digit}"}}' for digit in "17324"),
         ),
         (
             lambda url: requests.options(
