@@ -123,7 +123,7 @@ def photo_on_one_core(rounds: int) -> list[float]:
     return [float(line) for line in result.stdout.split()][2:]
 
 
-def a_second(classifier: Classifier, images: Sequence[PictureSource], rounds: int) -> list[float]:
+def a_second(classifier: Classifier, images: list[PictureSource], rounds: int) -> list[float]:
     """Return how many pictures a second are read, from pictures to predictions."""
     rates = []
     for _ in range(rounds):

@@ -18,10 +18,10 @@ MIN_RANGE = 8  # grey levels between the lightest and the darkest pixel of a 28x
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible digit: the 28x28 images to classify (none if the page is blank), and where it is."""
+    """A possible digit: its 28x28 test-time augmentations, and where it is."""
 
     images: tuple[Pixels, ...]
-    box: Box | None
+    box: Box
     line: int = 0
     span: Span = (0, 1)
 
@@ -74,7 +74,8 @@ def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
 def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice, ...]:
     """Prepare a picture's digit, or all of its digits in reading order."""
     if picture.grey.shape == (SIDE, SIDE) and not several:
-        return ((small_candidate(picture.grey, mnist_style),),)
+        small = small_candidate(picture.grey, mnist_style)
+        return ((small,),) if small else ()
     foreground = find_foreground(picture.grey)
     if several:
         return tuple(
@@ -83,9 +84,7 @@ def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice,
             for component in line
         )
     box = bounding_box(foreground.mask)
-    if box is None:
-        return ((Candidate((), None),),)
-    return ((candidate(Component(box, foreground.mask), foreground, picture),),)
+    return ((candidate(Component(box, foreground.mask), foreground, picture),),) if box else ()
 
 
 def candidate(
@@ -96,11 +95,11 @@ def candidate(
     return Candidate(test_time_augmentations(image), original_box(component.box, foreground, picture), line, span)
 
 
-def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
-    """Make the candidate of a 28x28 image: unchanged if in MNIST's style, else binarized; both if it has greys."""
+def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:
+    """Make the candidate of a 28x28 image: unchanged if in MNIST's style, else binarized, or both; None if blank."""
     whole = (0, 0, SIDE, SIDE)
     if np.ptp(image) < MIN_RANGE:
-        return Candidate((), None)
+        return None
     if mnist_style:
         return Candidate((image,), whole)
     foreground = find_foreground(image)
@@ -108,7 +107,7 @@ def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
     if box is None:
         return Candidate((image,), whole)
     images = test_time_augmentations(to_mnist(foreground.mask))
-    if not np.isin(image, (image.min(), image.max())).all():
+    if not np.isin(image, (image.min(), image.max())).all():  # it has greys
         images += test_time_augmentations(image)
     return Candidate(images, original_box(box, foreground, Picture(image)))
 
