@@ -195,3 +195,19 @@ def test_hidden_files_are_no_pictures_and_what_is_skipped_is_said(program: Progr
     assert result.stderr == "skipped in scans: 2 .heic files, 1 .txt file\n"
     (scans / "one.jpg").unlink()
     assert_one_line_error(program("predict.py", "scans"), "scans holds no picture", "only 2 .heic files, 1 .txt file")
+
+
+def test_a_model_trained_here_is_named_where_the_shipped_one_answers(
+    program: Program, pictures: Path, tmp_path: Path, shipped: Path
+) -> None:
+    models = tmp_path / "saved_models"
+    models.mkdir()
+    shutil.copy(shipped, models / "mnist_cnn_final.pth")
+    assert program("predict.py", pictures / "a_three.jpg").stderr == ""
+    shutil.copy(shipped, models / "mnist_fast_final.pth")
+    with (models / "mnist_fast_final.pth").open("ab") as file:
+        file.write(b"other")
+    own = Path("saved_models", "mnist_fast_final.pth")
+    said = program("predict.py", pictures / "a_three.jpg").stderr
+    assert said == f"the model that ships answers; --checkpoint {own} uses yours\n"
+    assert program("predict.py", pictures / "a_three.jpg", "--checkpoint", shipped).stderr == ""

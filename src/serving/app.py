@@ -56,6 +56,12 @@ BODY = {
         "required": True,
         "description": "A picture as raw bytes, up to 50 pictures as a form, or 28x28 pixels as JSON.",
         "content": {
+            "application/json": {
+                "schema": Drawing.model_json_schema(),
+                "example": {
+                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
+                },
+            },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {
@@ -63,12 +69,6 @@ BODY = {
                     "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
                     "required": ["file"],
                 }
-            },
-            "application/json": {
-                "schema": Drawing.model_json_schema(),
-                "example": {
-                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
-                },
             },
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
