@@ -24,7 +24,7 @@ from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load_dataset, with_classes
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
-from mnist_cnn.models.ood import PASS, OODDetector, WithOODScore
+from mnist_cnn.models.ood import PASS_RATE, OODDetector, WithOODScore
 from mnist_cnn.training.config import run_name
 
 MODELS = Path("saved_models")
@@ -82,7 +82,7 @@ def evaluate(
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)
     if ood_detector:
-        trusted = ood_detector.trusted(torch.from_numpy(probabilities.max(axis=1)), seen[:, -1])
+        trusted = ood_detector.trusted_share(torch.from_numpy(probabilities.max(axis=1)), seen[:, -1])
         report = dataclasses.replace(report, trusted=trusted)
     return report, probabilities
 
@@ -94,7 +94,7 @@ def warn_out_of_distribution(report: Report, dataset: str) -> None:
     if wilson_interval(round(report.trusted * report.count), report.count)[1] < FEWEST_TRUSTED:
         print(
             f"\nWARNING: {dataset} is unlike what this model was trained on: transposed (as EMNIST's files are), "
-            f"mirrored, damaged? Of the answers {report.trusted:.1%} are to be trusted, on its own data {PASS:.1%}",
+            f"mirrored, damaged? Of the answers {report.trusted:.1%} are to be trusted, on its own data {PASS_RATE:.1%}",
             file=sys.stderr,
         )
 

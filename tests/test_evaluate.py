@@ -17,7 +17,7 @@ from mnist_cnn.download import FILES
 from mnist_cnn.evaluate import evaluate, infer, warn_out_of_distribution
 from mnist_cnn.metrics import score
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.models.ood import PASS, fit_ood_detector
+from mnist_cnn.models.ood import PASS_RATE, fit_ood_detector
 from test_data_loader import idx
 
 FIGURES = {
@@ -169,7 +169,7 @@ def test_an_average_counts_its_trusted_answers_in_one_pass(digits: Dataset) -> N
     train, val = split_off(digits.train, 0.3)
     ood_detector = fit_ood_detector(model, train, val, 1.0)
     report, probabilities = evaluate(model, val, digits.classes, 1.0, ood_detector)
-    assert report.trusted == pytest.approx(PASS, abs=0.005)
+    assert report.trusted == pytest.approx(PASS_RATE, abs=0.005)
     np.testing.assert_array_equal(probabilities, evaluate(model, val, digits.classes)[1])
 
 

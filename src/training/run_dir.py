@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, remove_partial_files
-from mnist_cnn.models.checkpoint import LARGEST_FILE, Checkpoint, is_intact, save_checkpoint
+from mnist_cnn.models.checkpoint import MAX_FILE_BYTES, Checkpoint, is_intact, save_checkpoint
 
 KEPT = 2  # checkpoints: if the newest was damaged, the one before is there
 
@@ -69,7 +69,7 @@ class RunDir:
     def read_newest(self) -> bytes | None:
         """Read the newest whole checkpoint, None if there is none; say which ones are damaged."""
         for path in self.newest_first():
-            if path.stat().st_size <= LARGEST_FILE and is_intact(archive := path.read_bytes()):
+            if path.stat().st_size <= MAX_FILE_BYTES and is_intact(archive := path.read_bytes()):
                 return archive
             print(f"NOTE: {path} is damaged (wrong SHA-256); looking for an older one", file=sys.stderr)
         return None
