@@ -113,7 +113,7 @@ UNLIKE_MNIST: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("change", LIKE_MNIST | UNLIKE_MNIST)
-def test_images_unlike_the_models_own_are_hinted_at(
+def test_an_out_of_distribution_dataset_is_warned_about(
     mnist: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     model = load_checkpoint(shipped)
@@ -123,10 +123,10 @@ def test_images_unlike_the_models_own_are_hinted_at(
     warn_out_of_distribution(report, "theirs")
     said = capsys.readouterr().err
     assert ("theirs is unlike what this model was trained on: transposed" in said) == (change in UNLIKE_MNIST)
-    assert (f"{report.trusted:.1%} are to be trusted" in said) == (change in UNLIKE_MNIST)
+    assert (f"{report.trusted:.1%} of its predictions are trusted" in said) == (change in UNLIKE_MNIST)
 
 
-def test_real_digits_are_not_hinted_at(
+def test_real_digits_are_not_warned_about(
     real_digits: Path, digits: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = load_checkpoint(shipped)
@@ -136,7 +136,7 @@ def test_real_digits_are_not_hinted_at(
     assert "WARNING" not in capsys.readouterr().err
 
 
-def test_a_few_doubtful_answers_are_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_untrusted_predictions_are_not_warned_about(capsys: pytest.CaptureFixture[str]) -> None:
     report = score(np.eye(2), np.array([0, 1]), ("a", "b"))
     for trusted, count, hint in (
         (0.5, 4, False),
@@ -149,7 +149,7 @@ def test_a_few_doubtful_answers_are_no_hint(capsys: pytest.CaptureFixture[str]) 
         assert bool(capsys.readouterr().err) == hint
 
 
-def test_a_transposed_folder_is_hinted_at_by_the_command(program: Program, mnist: Dataset, tmp_path: Path) -> None:
+def test_the_command_warns_about_a_transposed_folder(program: Program, mnist: Dataset, tmp_path: Path) -> None:
     (tmp_path / "emnist").mkdir()
     for file in FILES:
         split = mnist.train if file.startswith("train") else mnist.test
@@ -160,10 +160,10 @@ def test_a_transposed_folder_is_hinted_at_by_the_command(program: Program, mnist
     report = json.loads((tmp_path / "saved_models" / "mnist_cnn_final_on_emnist.json").read_text(encoding="utf-8"))
     assert report["trusted"] < 0.6
     assert result.stderr.startswith("\nWARNING: emnist is unlike what this model was trained on: transposed")
-    assert f"{report['trusted']:.1%} are to be trusted" in result.stderr
+    assert f"{report['trusted']:.1%} of its predictions are trusted" in result.stderr
 
 
-def test_an_average_counts_its_trusted_answers_in_one_pass(digits: Dataset) -> None:
+def test_an_ensemble_counts_its_trusted_predictions_in_one_pass(digits: Dataset) -> None:
     torch.manual_seed(0)
     model = build(ModelConfig(stages=((4,), (8,)), members=2)).eval()
     train, val = split_off(digits.train, 0.3)

@@ -18,10 +18,10 @@ from mnist_cnn.evaluate import write_report
 from mnist_cnn.experiments.study import write_rows
 from mnist_cnn.metrics import Report
 from mnist_cnn.models.checkpoint import load_checkpoint
-from mnist_cnn.train import EpochRecord
 from mnist_cnn.training.config import TrainConfig
+from mnist_cnn.training.resume import EpochRecord
 from mnist_cnn.training.run_dir import RunDir, write_history
-from mnist_cnn.training.tracking import board
+from mnist_cnn.training.tracking import tensorboard_log
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 SHORT = ("--epochs", "2", "--batch-size", "128")
@@ -67,7 +67,7 @@ def history(path: Path, epochs: int) -> None:
 
 
 def log(folder: Path) -> None:
-    with board(TrainConfig(tensorboard=True, output_dir=folder.parent)) as note:
+    with tensorboard_log(TrainConfig(tensorboard=True, output_dir=folder.parent)) as note:
         for record in RECORDS:
             note(record)
 
@@ -80,7 +80,7 @@ KINDS: dict[str, tuple[int, Sequence[str] | Callable[[Path], None]]] = {
     "steps/0000_own_digit.png": (5000, ["predict", PHOTO, "--show-steps", "steps"]),
     "boxes/0000_own_digit.png": (5000, ["predict", PHOTO, "--annotate", "boxes"]),
     "exported/model.onnx": (20_000, CALLS["export"]),
-    "averaged/model.pth": (20_000, CALLS["average"]),
+    "ensembled/model.pth": (20_000, CALLS["ensemble"]),
     "compared/curves.png": (5000, CALLS["compare"]),
     "profiled/profile.json": (20_000, ["train", *FAST, "--profile", "--output-dir", "profiled"]),
     "report.json": (4000, report),

@@ -181,7 +181,7 @@ def test_sigterm_to_torchrun_saves_the_same_step_on_all(
     wait_for_steps(tmp_path, 4, process)
     process.terminate()
     _, errors = process.communicate(timeout=60)
-    assert len(re.findall(r"stopped in epoch \d of 3, after step (\d+), which is safe", errors)) >= 1, errors
+    assert len(re.findall(r"stopped in epoch \d of 3, after step (\d+); progress is saved", errors)) >= 1, errors
     result = torchrun(tmp_path, 2, *TRAIN, "--resume")
     assert result.returncode == 0, result.stderr
     tried("SIGTERM of torchrun with two processes", 1, not same_end(final(tmp_path), final(pair)))

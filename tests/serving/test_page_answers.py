@@ -18,7 +18,7 @@ from mnist_cnn.export import serialised, to_onnx
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.serving.static_page import write_page
-from mnist_cnn.train import fit, learn_limits
+from mnist_cnn.train import add_ood_detector, fit
 from mnist_cnn.training.config import PRESETS
 from server import serving
 
@@ -45,7 +45,7 @@ def train(dataset: Dataset, classes: tuple[str, ...], folder: Path) -> Path:
     few = Dataset("fashion-mnist", classes, dataset.train[index], dataset.test)
     config = dataclasses.replace(PRESETS["fast"].train, output_dir=folder, device="cpu", batch_size=64)
     path = folder / "garments.pth"
-    save_checkpoint(learn_limits(fit(few, config), few), path)
+    save_checkpoint(add_ood_detector(fit(few, config), few), path)
     return path
 
 
