@@ -94,7 +94,7 @@ def warn_out_of_distribution(report: Report, dataset: str) -> None:
     if wilson_interval(round(report.trusted * report.count), report.count)[1] < MIN_TRUSTED:
         print(
             f"\nWARNING: {dataset} is unlike what this model was trained on: transposed (as EMNIST's files are), "
-            f"mirrored, corrupted? {report.trusted:.1%} of its predictions are trusted, {PASS_RATE:.1%} on its own data",
+            f"mirrored, corrupted? {report.trusted:.1%} of predictions are trusted, usually {PASS_RATE:.1%}",
             file=sys.stderr,
         )
 

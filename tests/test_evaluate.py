@@ -123,7 +123,7 @@ def test_an_out_of_distribution_dataset_is_warned_about(
     warn_out_of_distribution(report, "theirs")
     said = capsys.readouterr().err
     assert ("theirs is unlike what this model was trained on: transposed" in said) == (change in UNLIKE_MNIST)
-    assert (f"{report.trusted:.1%} of its predictions are trusted" in said) == (change in UNLIKE_MNIST)
+    assert (f"{report.trusted:.1%} of predictions are trusted" in said) == (change in UNLIKE_MNIST)
 
 
 def test_real_digits_are_not_warned_about(
@@ -160,7 +160,7 @@ def test_the_command_warns_about_a_transposed_folder(program: Program, mnist: Da
     report = json.loads((tmp_path / "saved_models" / "mnist_cnn_final_on_emnist.json").read_text(encoding="utf-8"))
     assert report["trusted"] < 0.6
     assert result.stderr.startswith("\nWARNING: emnist is unlike what this model was trained on: transposed")
-    assert f"{report['trusted']:.1%} of its predictions are trusted" in result.stderr
+    assert f"{report['trusted']:.1%} of predictions are trusted" in result.stderr
 
 
 def test_an_ensemble_counts_its_trusted_predictions_in_one_pass(digits: Dataset) -> None:

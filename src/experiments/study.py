@@ -127,7 +127,7 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
             time.sleep(POLL_SECONDS)
     shutil.rmtree(work, ignore_errors=True)
     rows = read_rows(output)
-    return [row for config in configs if (row := row_of(config, dataset, rows))]
+    return [found for config in configs if (found := row_of(config, dataset, rows))]
 
 
 def progress_bar(seeds: int, done: int) -> "tqdm[NoReturn]":
@@ -197,9 +197,7 @@ def command(
     try:
         rows = study(data, configs, output, keep)
     except Stopped as stopped:
-        raise Stopped(
-            f"stopped; progress is saved: run the same command again to complete {output}", stopped.number
-        ) from None
+        raise Stopped(f"stopped; progress is saved: repeat the command to complete {output}", stopped.number) from None
     if os.environ.get("RANK", "0") == "0":
         print(summary(rows))
 

@@ -14,7 +14,7 @@ from test_page import SEVEN, SOON, TWO, chromium, draw, half, hosting, says, vis
 
 from conftest import environment
 from mnist_cnn.data_loader import GARMENTS, Dataset, load_dataset
-from mnist_cnn.export import serialised, to_onnx
+from mnist_cnn.export import serialized, to_onnx
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.serving.static_page import write_page
@@ -65,7 +65,7 @@ def garments_url(
     else:
         runtime, site = request.getfixturevalue("web_runtime"), tmp_path_factory.mktemp("site")
         found = TorchModel(load_checkpoint(model), model)
-        (site / "model.onnx").write_bytes(serialised(to_onnx(found), found.metadata))
+        (site / "model.onnx").write_bytes(serialized(to_onnx(found), found.metadata))
         write_page(site / "model.onnx", site, runtime)
         with hosting(site) as address:
             yield address
