@@ -27,7 +27,7 @@ from mnist_cnn.export import export
 from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
 from mnist_cnn.models.torch_model import TorchModel, load_torch
-from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.pictures.image_io import PictureSource, Pixels
 from mnist_cnn.training.config import PRESETS
 
 PHOTO = Path(__file__).parent.parent / "images" / "own_digit.jpg"
@@ -123,7 +123,7 @@ def photo_on_one_core(rounds: int) -> list[float]:
     return [float(line) for line in result.stdout.split()][2:]
 
 
-def a_second(classifier: Classifier, images: Sequence[object], rounds: int) -> list[float]:
+def a_second(classifier: Classifier, images: list[PictureSource], rounds: int) -> list[float]:
     """Return how many pictures a second are read, from pictures to predictions."""
     rates = []
     for _ in range(rounds):

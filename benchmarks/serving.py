@@ -71,7 +71,7 @@ def load_with(url: str, body: bytes, *flags: str) -> dict[str, float]:
         (Path(folder) / "body").write_bytes(body)
         command = ["hey", *flags, "-m", "POST", "-T", "application/json", "-D", f"{folder}/body", "-o", "csv"]
         start = time.perf_counter()
-        result = subprocess.run([*command, f"{url}/api/predict"], check=True, capture_output=True, text=True)
+        result = subprocess.run([*command, f"{url}/api/v1/predict"], check=True, capture_output=True, text=True)
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     ends = [float(row["offset"]) + float(row["response-time"]) for row in rows]
     milliseconds = [1000 * float(row["response-time"]) for row in rows]
@@ -95,14 +95,15 @@ def mixed(url: str, images: Pixels, count: int) -> dict[str, int]:
         whole = isinstance(what, int)
         body = json.dumps({"pixels": images[what].tolist()}).encode() if isinstance(what, int) else what
         answer = requests.post(
-            f"{url}/api/predict", data=body, headers={"content-type": "application/json"}, timeout=30
+            f"{url}/api/v1/predict", data=body, headers={"content-type": "application/json"}, timeout=30
         )
         if answer.status_code == 503:
             return "busy"
         if answer.status_code >= 500:
             return "server_error"
         if isinstance(what, int):
-            return "right" if answer.ok and answer.json()["digit"] == expected[what] else "wrong"
+            right = answer.ok and answer.json()["results"][0]["text"] == str(expected[what])
+            return "right" if right else "wrong"
         return "refused" if not whole and answer.status_code in (400, 422) else "wrong"
 
     with ThreadPoolExecutor(CLIENTS) as clients:
@@ -111,7 +112,7 @@ def mixed(url: str, images: Pixels, count: int) -> dict[str, int]:
 
 
 def heavy_pictures() -> dict[str, tuple[str, bytes]]:
-    """Make what others may post, each with its query: a large photo, and files made to cost time."""
+    """Make what others may post, each with its endpoint: a large photo, and files made to cost time."""
     patches = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     photo = encoded(np.kron(patches, np.ones((100, 100, 1), np.uint8)), "JPEG")
     scans = encoded(np.full((8000, 8000), 200, np.uint8), "JPEG", progressive=True)
@@ -119,9 +120,9 @@ def heavy_pictures() -> dict[str, tuple[str, bytes]]:
     page = np.full((800, 800), 255, np.uint8)
     page.reshape(100, 8, 100, 8)[:, :4, :, :4] = 0
     return {
-        "photos of 48 megapixels": ("", photo),
-        "JPEGs of 80,000 scans": ("", scans[:-2] + scans[last:-2] * 80_000 + scans[-2:]),
-        "pages of 10,000 specks": ("?several=true", encoded(page, "PNG")),
+        "photos of 48 megapixels": ("predict", photo),
+        "JPEGs of 80,000 scans": ("predict", scans[:-2] + scans[last:-2] * 80_000 + scans[-2:]),
+        "pages of 10,000 specks": ("read", encoded(page, "PNG")),
     }
 
 
@@ -212,8 +213,8 @@ def command(
             steady = ("-n", str(min(requests_a_round, 10 * RATE)), "-c", "20", "-q", str(RATE // 20))
             result["latency"].append(load_with(url, body, *steady))
             bar.update()
-            for name, (query, picture) in heavy.items():
-                with posting(f"{url}/api/predict{query}", picture) as codes:
+            for name, (endpoint, picture) in heavy.items():
+                with posting(f"{url}/api/v1/{endpoint}", picture) as codes:
                     slow = ("-n", str(min(requests_a_round, 20 * BESIDE)), "-c", "4", "-q", str(BESIDE // 4))
                     run = load_with(url, body, *slow)
                 result["beside"][name].append(run | {"heavy": dict(Counter(codes))})

@@ -1,4 +1,4 @@
-"""Pictures become digits, with a probability and a word on whether to trust it."""
+"""The public reader: a picture becomes a digit or a number, with calibrated probabilities."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, overload
 
 import numpy as np
 
@@ -15,18 +15,19 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
 from mnist_cnn.pictures.binarize import Box
 from mnist_cnn.pictures.candidates import Candidate, Choice, Outcome, Prepared, prepare_all
-from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.pictures.image_io import PictureSource, Pixels
 from mnist_cnn.pictures.preprocess import SIDE
 from mnist_cnn.pictures.segment import Span
 
-CHUNK = 128  # pictures read before the first of them is answered
-PART = 16  # of them, to a thread
+CHUNK = 128  # pictures prepared before the first of them is classified
+CHUNK_PER_THREAD = 16
 
-Preparation = Callable[[Sequence[tuple[object, str]], bool], list[Outcome]]
+Source = TypeVar("Source", bound=PictureSource)
+Prepare = Callable[[Sequence[tuple[object, str]], bool], list[Outcome]]
 
 
 class Model(Protocol):
-    """What `OnnxModel` and `TorchModel` have in common; the attributes are described in the first."""
+    """The interface of `OnnxModel`, which documents it, and `TorchModel`."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -41,18 +42,20 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer.
+    """One digit, or that there is none.
 
     Attributes:
-        digit: the most probable class; None where the page is blank.
-        probabilities: of each class, calibrated, float64 [classes]; empty where the page is blank.
-        confident: whether it is probable enough, and the picture enough like a digit, to be trusted.
-        box: left, top, width and height of the ink in the picture's own pixels.
-        line: number of the line of text, from 0.
-        image: what the network saw, uint8 [28, 28].
+        digit: the most probable class, from 0; None where no digit was found.
+        label: the name of that class; None where no digit was found.
+        probabilities: calibrated, float64 [classes]; empty where no digit was found.
+        confident: whether the probability and the out-of-distribution score pass the model's thresholds.
+        box: left, top, width and height of the digit, in pixels of the picture.
+        line: index of the line of text, from 0.
+        image: the network's input, uint8 [28, 28].
     """
 
     digit: int | None
+    label: str | None
     probabilities: Floats
     confident: bool
     box: Box | None
@@ -61,28 +64,64 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """Probability of the digit, 0 where there is none."""
+        """Probability of `digit`, 0 where no digit was found."""
         return float(self.probabilities.max(initial=0))
 
 
-def best_path(found: list[tuple[Span, Prediction]]) -> list[Prediction]:
-    """Choose the predictions whose spans join from first edge to last and whose product of sureties is largest."""
+NO_DIGIT = Prediction(None, None, np.zeros(0), False, None, 0, np.zeros((SIDE, SIDE), np.uint8))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The digits of a picture in reading order: lines from top to bottom, each from left to right."""
+
+    digits: tuple[Prediction, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The text of each line; names of more than one letter are separated by spaces."""
+        lines = itertools.groupby(self.digits, key=lambda digit: digit.line)
+        return tuple(joined([digit.label or "" for digit in line]) for _, line in lines)
+
+    @property
+    def text(self) -> str:
+        """The lines, separated by line breaks."""
+        return "\n".join(self.lines)
+
+    @property
+    def probability(self) -> float:
+        """The probability of the least probable digit, 0 where there is none."""
+        return min((digit.probability for digit in self.digits), default=0.0)
+
+    @property
+    def confident(self) -> bool:
+        """Whether there is a digit and every digit is confident."""
+        return bool(self.digits) and all(digit.confident for digit in self.digits)
+
+
+def joined(labels: Sequence[str]) -> str:
+    """Join labels to text: digits and letters without spaces, longer names with."""
+    return ("" if all(len(label) == 1 for label in labels) else " ").join(labels)
+
+
+def best_path(segments: list[tuple[Span, Prediction]]) -> list[Prediction]:
+    """Choose the segmentation of the largest probability: dynamic programming over adjacent spans."""
     best: dict[int, tuple[float, list[Prediction]]] = {0: (0.0, [])}
-    for (first, last), prediction in sorted(found, key=lambda pair: pair[0]):
+    for (first, last), prediction in sorted(segments, key=lambda segment: segment[0]):
         if first not in best:
             continue
-        surety = max(prediction.probability, 1e-9) * (1.0 if prediction.confident else 0.5)
-        before, path = best[first]
-        if last not in best or before + math.log(surety) > best[last][0]:
-            best[last] = before + math.log(surety), [*path, prediction]
+        probability = max(prediction.probability, 1e-9) * (1.0 if prediction.confident else 0.5)
+        log_probability, path = best[first][0] + math.log(probability), [*best[first][1], prediction]
+        if last not in best or log_probability > best[last][0]:
+            best[last] = log_probability, path
     return best[max(best)][1]
 
 
 def prepare_in_threads(pictures: Sequence[tuple[object, str]], several: bool = False) -> list[Outcome]:
-    """Do what `prepare_all` does, with all cores."""
-    parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
+    """Call `prepare_all` in a thread for each core."""
+    chunks = [pictures[start : start + CHUNK_PER_THREAD] for start in range(0, len(pictures), CHUNK_PER_THREAD)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return [one for part in threads.map(prepare_all, parts, itertools.repeat(several)) for one in part]
+        return [one for chunk in threads.map(prepare_all, chunks, itertools.repeat(several)) for one in chunk]
 
 
 def load_pth(path: Path) -> Model:
@@ -101,16 +140,16 @@ def load_pth(path: Path) -> Model:
 
 
 class Classifier:
-    """A trained network that reads pictures."""
+    """A trained network that reads pictures. It can be pickled and sent to a worker process."""
 
     def __init__(self, model: Model) -> None:
-        """Keep the model."""
+        """Wrap a loaded model."""
         self.model = model
         self.classes = model.classes
 
     @classmethod
-    def load(cls, path: Path | str = PACKAGED) -> "Classifier":
-        """Load a trained model, .onnx or .pth, the shipped one unless a file is named.
+    def load(cls, path: str | os.PathLike[str] = PACKAGED) -> "Classifier":
+        """Load a trained model, .onnx or .pth; the default is the model that ships with the package.
 
         Raises:
             InputError: there is none, it is damaged or foreign, or it is a .pth and PyTorch is not installed.
@@ -118,12 +157,12 @@ class Classifier:
         file = Path(path)
         if file.suffix.lower() not in (".onnx", ".pth"):
             raise InputError(f"{path} ends in neither .onnx nor .pth, as models do; rename it or name another")
-        reader = cls(load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file))
-        reader.infer(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
-        return reader
+        classifier = cls(load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file))
+        classifier.infer(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
+        return classifier
 
     def probabilities(self, images: Pixels) -> Floats:
-        """Classify images that are MNIST's in style already.
+        """Classify images that are in MNIST's style already.
 
         Args:
             images: uint8 [N, 28, 28].
@@ -136,88 +175,105 @@ class Classifier:
         """
         return self.infer(images)[0]
 
-    def predict(self, pictures: Iterable[object]) -> list[Prediction]:
-        """Read pictures of one digit each.
+    @overload
+    def predict(self, pictures: list[PictureSource] | tuple[PictureSource, ...]) -> list[Prediction]: ...
+    @overload
+    def predict(self, pictures: list[Source]) -> list[Prediction]: ...
+    @overload
+    def predict(self, pictures: PictureSource) -> Prediction: ...
+    def predict(self, pictures: object) -> Prediction | list[Prediction]:
+        """Read a picture of one digit, or a list of such pictures.
 
         Args:
-            pictures: each a path, the bytes of a file, a PIL image, or an array of bools, integers or floats, 0..1,
-                0..255 or 0..65535, as `read_picture` takes it.
+            pictures: a picture as `read_picture` takes it (a path, bytes, an open binary file, a PIL image or an
+                array), or a list of them, which is read in batches on all cores.
+
+        Returns:
+            The prediction, or a list of one for each picture.
 
         Raises:
-            InputError: one of them cannot be read; its place in the order is in the message.
+            InputError: a picture cannot be read; the message gives its path, or its index in the list.
         """
-        return [only for (only,) in self.read_or_raise(pictures)]
+        if isinstance(pictures, list | tuple):
+            named = ((picture, f"picture {index}") for index, picture in enumerate(pictures))
+            return [reading.digits[0] if reading.digits else NO_DIGIT for reading in map(checked, self.stream(named))]
+        (reading,) = map(checked, self.stream([(pictures, "picture")]))
+        return reading.digits[0] if reading.digits else NO_DIGIT
 
-    def predict_several(self, picture: object) -> list[Prediction]:
-        """Read all digits of a picture, in reading order.
+    def read(self, picture: PictureSource) -> Reading:
+        """Read every digit of a picture, in reading order.
 
         Raises:
             InputError: it cannot be read.
         """
-        return next(self.read_or_raise([picture], several=True))
+        return checked(next(self.stream([(picture, "picture")], several=True)))
 
-    def read_or_raise(self, pictures: Iterable[object], several: bool = False) -> Iterator[list[Prediction]]:
-        """Yield the answers to each picture.
-
-        Raises:
-            InputError: one of them cannot be read.
-        """
-        for found in self.read(zip(pictures, (f"picture {n}" for n in itertools.count()), strict=False), several):
-            if isinstance(found, InputError):
-                raise found
-            yield found
-
-    def read(
-        self, pictures: Iterable[tuple[object, str]], several: bool = False, prepare: Preparation = prepare_in_threads
-    ) -> Iterator[list[Prediction] | InputError]:
-        """Yield, in order and as soon as they are there, the answers to each picture or what is wrong with it.
+    def stream(
+        self, pictures: Iterable[tuple[object, str]], several: bool = False, prepare: Prepare = prepare_in_threads
+    ) -> Iterator[Reading | InputError]:
+        """Yield the reading of each picture, or its error, in order and as soon as it is known.
 
         Args:
             pictures: each as `prepare_all` takes it, with its name.
-            several: whether to read all digits of each picture instead of one.
-            prepare: what prepares pictures: threads of this process, or a `Sandbox`.
+            several: whether to read every digit of each picture instead of one.
+            prepare: prepares pictures: in threads of this process, or in a `Sandbox`.
         """
         waiting = iter(pictures)
         while chunk := list(itertools.islice(waiting, CHUNK)):
             outcomes = prepare(chunk, several)
-            found = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
-            answers = iter(self.answer([choice for choices in found for choice in choices]))
-            for one, choices in zip(outcomes, found, strict=True):
-                yield one if isinstance(one, InputError) else [digit for _ in choices for digit in next(answers)]
+            choices = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
+            digits = iter(self.classify([choice for per_picture in choices for choice in per_picture]))
+            for outcome, per_picture in zip(outcomes, choices, strict=True):
+                reading = Reading(tuple(digit for _ in per_picture for digit in next(digits)))
+                yield outcome if isinstance(outcome, InputError) else reading
 
-    def answer(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
-        """Classify what has been prepared, and keep of each choice the digits that are best_path together."""
+    def classify(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
+        """Classify all candidates in one batch, and keep the best path through each choice."""
         candidates = [candidate for choice in choices for candidate in choice]
-        images = [image for candidate in candidates for image in candidate.images]
-        looked = self.infer(np.stack(images) if images else np.zeros((0, SIDE, SIDE), np.uint8))
-        ends = np.cumsum([len(candidate.images) for candidate in candidates], dtype=np.int64)
-        parts = zip(*(np.split(result, ends[:-1]) for result in looked), strict=True) if candidates else ()
-        predictions = iter([self.predict_one(*pair) for pair in zip(candidates, parts, strict=True)])
+        if not candidates:
+            return []
+        probabilities, ood_scores = self.infer(np.stack([image for one in candidates for image in one.images]))
+        ends = np.cumsum([len(candidate.images) for candidate in candidates], dtype=np.int64)[:-1]
+        each = zip(candidates, np.split(probabilities, ends), np.split(ood_scores, ends), strict=True)
+        predictions = itertools.starmap(self.prediction, each)
         return [best_path([(candidate.span, next(predictions)) for candidate in choice]) for choice in choices]
 
-    def predict_one(self, candidate: Candidate, looked: tuple[Floats, Floats]) -> Prediction:
-        """Average the probabilities [views, classes] and the OOD scores [views] of one digit's views."""
-        if not candidate.images:
-            return Prediction(None, np.zeros(0), False, None, candidate.line, np.zeros((SIDE, SIDE), np.uint8))
-        mean, ood_score = looked[0].mean(axis=0), looked[1].mean()
-        trusted = bool(mean.max() >= self.model.probability_threshold and ood_score <= self.model.ood_threshold)
-        return Prediction(int(mean.argmax()), mean, trusted, candidate.box, candidate.line, candidate.images[0])
+    def prediction(self, candidate: Candidate, probabilities: Floats, ood_scores: Floats) -> Prediction:
+        """Average the probabilities [A, classes] and scores [A] of a candidate's A test-time augmentations."""
+        mean = probabilities.mean(axis=0)
+        digit = int(mean.argmax())
+        confident = bool(
+            mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
+        )
+        label, image = self.classes[digit], candidate.images[0]
+        return Prediction(digit, label, mean, confident, candidate.box, candidate.line, image)
 
     def infer(self, images: Pixels) -> tuple[Floats, Floats]:
-        """Return probabilities [N, classes] and OOD scores [N] of uint8 images [N, 28, 28].
+        """Return probabilities [N, classes] and out-of-distribution scores [N] of uint8 images [N, 28, 28].
 
         Raises:
-            InputError: another shape or dtype, or a model whose answers are not finite.
+            InputError: another shape or dtype, or a model whose outputs are not finite.
         """
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
             what = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
             raise InputError(f"images are {what}; give a uint8 array [N, 28, 28], or use predict for other pictures")
         if not len(images):
             return np.zeros((0, len(self.classes))), np.zeros(0)
-        looked = self.model.infer(np.ascontiguousarray(images))
-        if not all(np.isfinite(values).all() for values in looked):
+        outputs = self.model.infer(np.ascontiguousarray(images))
+        if not all(np.isfinite(values).all() for values in outputs):
             raise InputError(
                 f"the model {self.model.metadata['name']} gives probabilities or OOD scores that are not finite; "
                 "train or export it again, or name another with --checkpoint"
             )
-        return looked
+        return outputs
+
+
+def checked(reading: Reading | InputError) -> Reading:
+    """Return a reading.
+
+    Raises:
+        InputError: it is one.
+    """
+    if isinstance(reading, InputError):
+        raise reading
+    return reading

@@ -1,25 +1,24 @@
 """Read picture files and print what they say."""
 
 import csv
+import hashlib
 import io
-import itertools
 import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tqdm import tqdm
 from tyro.conf import Positional, arg
 
-from mnist_cnn.classifier import Classifier, Prediction
+from mnist_cnn.classifier import NO_DIGIT, Classifier, Model, Reading
 from mnist_cnn.common.console import exit_codes, parse_call, printable
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
-from mnist_cnn.models.onnx_model import PACKAGED
+from mnist_cnn.models.onnx_model import PACKAGED, Floats
 from mnist_cnn.pictures.file_types import PICTURE, is_hidden, kind, without_pictures
 from mnist_cnn.pictures.image_io import MOST_BYTES, SUFFIXES
 from mnist_cnn.pictures.sandbox import Sandbox
@@ -65,74 +64,40 @@ def pictures_below(folder: Path) -> list[str]:
     return pictures
 
 
-@dataclass(frozen=True)
-class Reading:
-    """The answers to one file; one of them, unless several digits were asked for."""
-
-    file: str
-    answers: Sequence[Prediction]
-    classes: Sequence[str]
-    several: bool
-
-    @property
-    def found(self) -> list[Prediction]:
-        """The answers that are a digit."""
-        return [answer for answer in self.answers if answer.digit is not None]
-
-    @property
-    def names(self) -> list[str]:
-        """The name of each digit found."""
-        return [self.classes[answer.digit] for answer in self.answers if answer.digit is not None]
-
-    @property
-    def text(self) -> str:
-        """The digits in reading order, with a space where a new line begins."""
-        lines = itertools.groupby(zip(self.found, self.names, strict=True), key=lambda pair: pair[0].line)
-        return " ".join("".join(name for _, name in line) for _, line in lines)
-
-    @property
-    def probability(self) -> float:
-        """The probability of the least certain digit; 0 where there is none."""
-        return min((answer.probability for answer in self.found), default=0.0)
-
-    @property
-    def confident(self) -> bool:
-        """Whether there are digits and all of them are to be trusted."""
-        return bool(self.found) and all(answer.confident for answer in self.found)
+def text_line(file: str, reading: Reading) -> str:
+    """Format a reading for a person."""
+    if not reading.digits:
+        return f"{printable(file)}: no digit found"
+    doubt = "" if reading.confident else ", not sure"
+    return f"{printable(file)}: {printable(' '.join(reading.lines))} ({reading.probability:.1%}{doubt})"
 
 
-def text_line(reading: Reading) -> str:
-    """Say for a person what a file says."""
-    file = printable(reading.file)
-    if not reading.found:
-        return f"{file}: no digit found"
-    return f"{file}: {printable(reading.text)} ({reading.probability:.1%}{'' if reading.confident else ', not sure'})"
-
-
-def as_dict(reading: Reading) -> dict[str, object]:
-    """Say in plain values what a file says: lists of everything where several digits were asked for."""
-    probabilities = [[round(float(p), 6) for p in answer.probabilities] for answer in reading.answers]
-    confident = [answer.confident for answer in reading.answers]
-    return {
-        "file": reading.file,
-        "digit": reading.text if reading.several else reading.answers[0].digit,
-        "probabilities": probabilities if reading.several else probabilities[0],
-        "confident": confident if reading.several else confident[0],
-        "boxes": [answer.box for answer in reading.found],
-    }
-
-
-def json_line(reading: Reading) -> str:
-    """Say as one JSON object what a file says."""
-    return json.dumps(as_dict(reading))
-
-
-def csv_line(reading: Reading) -> str:
-    """Say in a line of CSV what a file says."""
-    line = io.StringIO()
-    csv.writer(line).writerow(
-        [cell(reading.file), cell(reading.text), f"{reading.probability:.6f}", str(reading.confident).lower()]
+def json_line(file: str, reading: Reading, several: bool) -> str:
+    """Format a reading as one JSON object; with `several`, its values are lists with an item for each digit."""
+    probabilities = [rounded(digit.probabilities) for digit in reading.digits]
+    confident = [digit.confident for digit in reading.digits]
+    first = reading.digits[0] if reading.digits else NO_DIGIT
+    return json.dumps(
+        {
+            "file": file,
+            "digit": reading.text if several else first.digit,
+            "probabilities": probabilities if several else rounded(first.probabilities),
+            "confident": confident if several else first.confident,
+            "boxes": [digit.box for digit in reading.digits],
+        }
     )
+
+
+def rounded(probabilities: Floats) -> list[float]:
+    """Round probabilities [classes] to six decimals, as plain floats."""
+    return [round(float(probability), 6) for probability in probabilities]
+
+
+def csv_line(file: str, reading: Reading) -> str:
+    """Format a reading as a line of CSV."""
+    line = io.StringIO()
+    text, confident = " ".join(reading.lines), str(reading.confident).lower()
+    csv.writer(line).writerow([cell(file), cell(text), f"{reading.probability:.6f}", confident])
     return line.getvalue().rstrip("\r\n")
 
 
@@ -145,6 +110,22 @@ def picture_name(number: int, file: str) -> str:
     """Name the picture of what was done with a file; the number tells files of one name apart."""
     stem = "stdin" if file == STDIN else re.sub(r"[^\w.-]+", "_", Path(file).stem)[:LONGEST_NAME]
     return f"{number:04d}_{stem}.png"
+
+
+def unused_model(model: Model, folder: Path = Path("saved_models")) -> Path | None:
+    """Find the newest model in a folder that is not `model`, by its SHA-256."""
+    models = sorted(folder.glob("*_final.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in models:
+        if hashlib.sha256(path.read_bytes()).hexdigest() != model.metadata["checkpoint_sha256"]:
+            return path
+    return None
+
+
+def tell_which_model(classifier: Classifier, checkpoint: Path) -> None:
+    """Say on stderr that the shipped model answers where the user has trained one here and named none."""
+    own = unused_model(classifier.model) if checkpoint == PACKAGED else None
+    if own:
+        print(f"the model that ships answers; --checkpoint {printable(str(own))} uses yours", file=sys.stderr)
 
 
 def command(
@@ -171,32 +152,31 @@ def command(
         raise InputError("--json and --csv exclude each other; choose one")
     files = find_files(paths)
     classifier = Classifier.load(checkpoint)
+    tell_which_model(classifier, checkpoint)
     for folder, flag in ((show_steps, "--show-steps"), (annotate, "--annotate")):
         if folder:
             check_writable(folder, flag)
     if as_csv:
         print(",".join(FIELDS))
-    write = json_line if as_json else csv_line if as_csv else text_line
     failed = False
     quiet = len(files) < MANY or not sys.stderr.isatty()
     sources = [sys.stdin.buffer.read(MOST_BYTES + 1) if file == STDIN else Path(file) for file in files]
     named = zip(sources, ("standard input" if file == STDIN else file for file in files), strict=True)
     with Sandbox() as sandbox:
-        found = classifier.read(named, several, sandbox.prepare_all)
-        bar = tqdm(zip(files, sources, found, strict=True), total=len(files), unit=" files", disable=quiet)
-        for number, (file, source, answers) in enumerate(bar):
-            if isinstance(answers, InputError):
-                tqdm.write(f"error: {printable(str(answers))}\n", file=sys.stderr, end="")
+        readings = classifier.stream(named, several, sandbox.prepare_all)
+        bar = tqdm(zip(files, sources, readings, strict=True), total=len(files), unit=" files", disable=quiet)
+        for number, (file, source, reading) in enumerate(bar):
+            if isinstance(reading, InputError):
+                tqdm.write(f"error: {printable(str(reading))}\n", file=sys.stderr, end="")
                 failed = True
                 continue
-            reading = Reading(file, answers, classifier.classes, several)
-            tqdm.write(f"{write(reading)}\n", file=sys.stdout, end="")  # at once: no signal comes between line and end
-            name = picture_name(number, file)
+            line = json_line(file, reading, several) if as_json else (csv_line if as_csv else text_line)(file, reading)
+            tqdm.write(f"{line}\n", file=sys.stdout, end="")  # one write: no signal separates the line from its end
+            name, labels = picture_name(number, file), [digit.label or "" for digit in reading.digits]
             if show_steps:
-                draw_steps(source, [answer.image for answer in reading.found], reading.names, show_steps / name)
+                draw_steps(source, [digit.image for digit in reading.digits], labels, show_steps / name)
             if annotate:
-                boxes = [answer.box for answer in reading.found if answer.box]
-                draw_boxes(source, boxes, reading.names, annotate / name)
+                draw_boxes(source, [digit.box for digit in reading.digits if digit.box], labels, annotate / name)
     if failed:
         sys.exit(2)
 

@@ -85,9 +85,9 @@ def train_steps(
     with progress_bar(f"epoch {progress.epoch}/{config.epochs}", len(train), progress.seen) as bar:
         for first in range(progress.seen, len(train), config.batch_size):
             index = order[first : first + config.batch_size]
-            shard, weight = share(index)
-            batch = train[shard]
-            images = distort(batch.images, config.augment, CounterRNG.for_images(config.seed, progress.epoch, shard))
+            own, weight = share(index)
+            batch = train[own]
+            images = distort(batch.images, config.augment, CounterRNG.for_images(config.seed, progress.epoch, own))
             logits = train_step(learner, images, batch.labels, config.label_smoothing, weight)
             loss, correct, stop = total(step_sums(logits, batch.labels, weight, bool(request and request.number)))
             seen = progress.seen + len(index)

@@ -35,5 +35,5 @@ def serving(
             own.wait(30)
 
 
-def post(url: str, body: bytes, kind: str, query: str = "") -> requests.Response:
-    return requests.post(f"{url}/api/predict{query}", data=body, headers={"content-type": kind}, timeout=30)
+def post(url: str, body: bytes, kind: str, path: str = "predict") -> requests.Response:
+    return requests.post(f"{url}/api/v1/{path}", data=body, headers={"content-type": kind}, timeout=30)

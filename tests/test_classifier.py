@@ -11,13 +11,12 @@ from PIL import Image
 from test_checkpoint import make_checkpoint
 
 from drawing import SHEETS, grain, on_page, photo, shape, sheet
-from mnist_cnn.classifier import Classifier, Prediction, best_path
+from mnist_cnn.classifier import Classifier, Prediction, Reading, best_path
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.models.checkpoint import load_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
-from mnist_cnn.pictures.candidates import Candidate
 from mnist_cnn.pictures.preprocess import SIDE
 
 
@@ -111,10 +110,10 @@ def test_arrays_of_every_dtype_range_and_layout_are_the_same_digit(
 
 def test_boxes_are_in_the_pictures_own_pixels(classifier: Classifier, mnist: Dataset) -> None:
     ink = shape(mnist.train.images[0, 0].numpy(), 900)
-    (answer,) = classifier.predict([photo(on_page([(ink, 500, 700)], 2000, 2600))])
+    answer = classifier.predict(photo(on_page([(ink, 500, 700)], 2000, 2600)))
     assert answer.digit == 5
     assert answer.box == pytest.approx((700, 500, ink.shape[1], ink.shape[0]), abs=15)
-    (small,) = classifier.predict([mnist.train.images[0, 0].numpy()])
+    small = classifier.predict(mnist.train.images[0, 0].numpy())
     assert small.box == (0, 0, SIDE, SIDE)
 
 
@@ -124,9 +123,9 @@ def test_a_blank_page_has_no_digit(classifier: Classifier) -> None:
         np.full((300, 200, 3), 240, np.uint8),
         np.full((5, 5), 9, np.uint8),
     ):
-        (answer,) = classifier.predict([blank])
+        answer = classifier.predict(blank)
         assert (answer.digit, answer.probability, answer.confident, answer.box) == (None, 0, False, None)
-        assert classifier.predict_several(blank) == []
+        assert classifier.read(blank) == Reading(())
 
 
 @pytest.mark.parametrize("kind", SHEETS)
@@ -139,7 +138,7 @@ def test_a_photo_of_a_blank_sheet_has_no_digit(classifier: Classifier, kind: str
     ]
     found = [answer.digit is not None for answer in classifier.predict(photos)]
     assert np.mean(found) <= (0.2 if kind in ("lamp", "shadow") else 0)
-    assert [classifier.predict_several(photo) != [] for photo in photos] == found
+    assert [classifier.read(photo).digits != () for photo in photos] == found
 
 
 @pytest.mark.parametrize("kind", ["plain", "fine grain", "coarse grain", "fibres", "lamp"])
@@ -170,7 +169,10 @@ def test_several_digits_in_reading_order(classifier: Classifier, mnist: Dataset)
     inks = [shape(mnist.train.images[index, 0].numpy(), 90) for index in indices]
     places = [(30 + 150 * (i // 5), 40 + 140 * (i % 5)) for i in range(10)]
     page = on_page([(ink, *place) for ink, place in zip(inks, places, strict=True)], 340, 760)
-    answers = classifier.predict_several(photo(page))
+    reading = classifier.read(photo(page))
+    answers = reading.digits
+    assert reading.lines == ("01234", "56789")
+    assert reading.text == "01234\n56789"
     assert [answer.digit for answer in answers] == list(range(10))
     assert [answer.line for answer in answers] == [0] * 5 + [1] * 5
     for answer, (top, left) in zip(answers, places, strict=True):
@@ -185,15 +187,14 @@ def test_touching_digits_are_parted(classifier: Classifier, mnist: Dataset) -> N
     for ink in inks:
         parts.append((ink, 40, left))
         left += ink.shape[1] - 4
-    answers = classifier.predict_several(photo(on_page(parts, 180, 400)))
-    assert [answer.digit for answer in answers] == [3, 0, 2]
+    assert classifier.read(photo(on_page(parts, 180, 400))).text == "302"
 
 
 def prediction(probability: float) -> Prediction:
-    return Prediction(1, np.array([1 - probability, probability]), True, None, 0, np.zeros((SIDE, SIDE), np.uint8))
+    return Prediction(1, "1", np.array([1 - probability, probability]), True, None, 0, np.zeros((SIDE, SIDE), np.uint8))
 
 
-def test_the_surest_way_through_is_chosen() -> None:
+def test_the_best_path_is_chosen() -> None:
     whole, left, right = prediction(0.6), prediction(0.9), prediction(0.9)
     assert best_path([((0, 2), whole), ((0, 1), left), ((1, 2), right)]) == [left, right]
     assert best_path([((0, 2), whole), ((0, 1), left), ((1, 2), prediction(0.55))]) == [whole]
@@ -203,11 +204,11 @@ def test_the_surest_way_through_is_chosen() -> None:
 def test_answers_do_not_depend_on_company(classifier: Classifier, mnist: Dataset) -> None:
     pictures = [mnist.test.images[i, 0].numpy() for i in range(30)]
     together = classifier.predict(pictures)
-    for alone, answer in zip((classifier.predict([p])[0] for p in pictures), together, strict=True):
+    for alone, answer in zip((classifier.predict(p) for p in pictures), together, strict=True):
         assert alone.digit == answer.digit
         np.testing.assert_allclose(alone.probabilities, answer.probabilities, atol=1e-5)
-    assert classifier.answer([]) == []
-    assert classifier.answer([(Candidate((), None),)])[0][0].digit is None
+    assert classifier.classify([]) == []
+    assert classifier.predict([]) == []
 
 
 @pytest.mark.parametrize(

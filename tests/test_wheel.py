@@ -82,5 +82,5 @@ def test_the_page_is_served_from_the_wheel(empty: Path, wheel: Path, tmp_path: P
     with serving(program=(empty / "mnist-cnn", "serve")) as (url, _):
         assert "Draw a digit" in requests.get(url, timeout=9).text
         assert requests.get(f"{url}/docs/ui/swagger-ui.css", timeout=9).ok
-        answer = requests.post(f"{url}/api/predict", files={"file": PHOTO.read_bytes()}, timeout=30)
-        assert answer.json()["digit"] == 4
+        answer = requests.post(f"{url}/api/v1/predict", files={"file": PHOTO.read_bytes()}, timeout=30)
+        assert answer.json()["results"][0]["text"] == "4"

@@ -18,10 +18,10 @@ BLANK = 8  # grey levels between the lightest and the darkest pixel of a 28x28 i
 
 @dataclass(frozen=True)
 class Candidate:
-    """What may be one digit: the 28x28 images to show to the network, none on a blank page, and where it is."""
+    """What may be one digit: its 28x28 test-time augmentations, and where it is."""
 
     images: tuple[Pixels, ...]
-    box: Box | None
+    box: Box
     line: int = 0
     span: Span = (0, 1)
 
@@ -72,7 +72,8 @@ def attempt(source: object, name: str) -> Picture | Outcome:
 def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice, ...]:
     """Prepare a picture's digit, or all of its digits in reading order."""
     if picture.grey.shape == (SIDE, SIDE) and not several:
-        return ((small_candidate(picture.grey, mnist_style),),)
+        small = small_candidate(picture.grey, mnist_style)
+        return ((small,),) if small else ()
     ink = find_foreground(picture.grey)
     if several:
         return tuple(
@@ -81,7 +82,7 @@ def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice,
             for component in line
         )
     box = bounding_box(ink.mask)
-    return ((candidate(Component(box, ink.mask), ink, picture) if box else Candidate((), None),),)
+    return ((candidate(Component(box, ink.mask), ink, picture),),) if box else ()
 
 
 def candidate(component: Component, ink: Foreground, picture: Picture, line: int = 0, span: Span = (0, 1)) -> Candidate:
@@ -90,11 +91,11 @@ def candidate(component: Component, ink: Foreground, picture: Picture, line: int
     return Candidate(test_time_augmentations(image), in_picture(component.box, ink, picture), line, span)
 
 
-def small_candidate(image: Pixels, mnist_style: bool) -> Candidate:
-    """Prepare a 28x28 image: as it is if it is in MNIST's style, else cleaned; both if it has greys."""
+def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:
+    """Prepare a 28x28 image: as it is if it is in MNIST's style, else cleaned; both if it has greys; None if blank."""
     whole = (0, 0, SIDE, SIDE)
     if np.ptp(image) < BLANK:
-        return Candidate((), None)
+        return None
     if mnist_style:
         return Candidate((image,), whole)
     ink = find_foreground(image)

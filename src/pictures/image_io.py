@@ -1,11 +1,12 @@
 """Any picture file a person has becomes one grey image of bounded size."""
 
 import io
+import os
 import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -24,6 +25,11 @@ MOST_SCANS = 100  # of a JPEG, as libtiff allows it; encoders write about 10, an
 MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # of a JPEG; only those that a length follows, and the last
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
 CLEARLY = 1.5  # a colour channel replaces luminance where its contrast is so many times as large
+
+
+PictureSource = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | npt.NDArray[np.generic]
+)
 
 
 class TooLargeError(InputError):

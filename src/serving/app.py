@@ -1,4 +1,4 @@
-"""The web page and the REST service: pictures in, digits out, over HTTP."""
+"""The REST service and its web page: pictures in, digits out, over HTTP."""
 
 import gc
 import importlib.metadata
@@ -12,9 +12,9 @@ from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -26,31 +26,37 @@ from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.signals import handled, leave
 from mnist_cnn.models.onnx_model import PACKAGED
-from mnist_cnn.serving.middleware import LimitMiddleware, problem
+from mnist_cnn.predict import tell_which_model
+from mnist_cnn.serving import schemas
+from mnist_cnn.serving.middleware import LimitMiddleware, problem_response
 from mnist_cnn.serving.request_body import Drawing, RefusedError
-from mnist_cnn.serving.schemas import Answer, Answers, Card, Problem
+from mnist_cnn.serving.schemas import ModelInfo, Problem
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
 from mnist_cnn.serving.timeouts import TimeoutProtocol
 
-STOPPING = 10  # seconds for what has been accepted to be answered
+SHUTDOWN_TIMEOUT = 10  # seconds for accepted requests to be answered
+API = "/api/v1"
 
-
+TAGS = [
+    {"name": "reading", "description": "Pictures in, digits out."},
+    {"name": "model", "description": "What is loaded."},
+    {"name": "monitoring", "description": "For load balancers and Prometheus."},
+]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 405, 408, 413, 415, 422, 503)
+    400: {"description": "the body is no JSON or no form"},
+    408: {"description": "the body took more than 10 s to arrive"},
+    413: {"description": "too many bytes, pixels or digits, or too costly to decode"},
+    415: {"description": "another content type"},
+    422: {"description": "no picture, or pixels or parameters of another shape or value"},
+    503: {"description": "too many requests; `Retry-After` says when to try again"},
 }
 BODY = {
     "requestBody": {
         "required": True,
+        "description": "A picture as raw bytes, up to 50 pictures as a form, or 28x28 pixels as JSON.",
         "content": {
-            "application/json": {
-                "schema": Drawing.model_json_schema(),
-                "example": {
-                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
-                },
-            },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
@@ -58,66 +64,118 @@ BODY = {
                     "required": ["file"],
                 }
             },
+            "application/json": {
+                "schema": Drawing.model_json_schema(),
+                "example": {
+                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
+                },
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     }
 }
+Images = Annotated[bool, Query(description="whether each digit gets `image`, the 28x28 input of the network")]
 
 
-def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin: Sequence[str] = ()) -> FastAPI:
+def create_app(classifier: Classifier, max_body: int = 10_000_000, allow_origin: Sequence[str] = ()) -> FastAPI:
     """Build the application.
 
     Args:
-        checkpoint: the model.
-        most: bytes of a request's body.
-        allow_origin: web pages of which other origins may ask.
+        classifier: reads the pictures.
+        max_body: largest request body, in bytes.
+        allow_origin: origins whose pages may send requests (CORS).
     """
-    service = Service(checkpoint, most)
-    version = importlib.metadata.version("mnist-cnn")
+    service = Service(classifier, max_body)
     app = FastAPI(
-        title="MNIST CNN Classifier", version=version, docs_url=None, redoc_url=None, lifespan=service.running
+        title="MNIST CNN Classifier",
+        version=importlib.metadata.version("mnist-cnn"),
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=service.lifespan,
     )
+    add_error_handlers(app)
+    add_api(app, service)
+    add_pages(app)
+    known = {"/", "/docs", f"{API}/predict", f"{API}/read", f"{API}/model", "/healthz", "/readyz", "/metrics"}
+    if allow_origin:
+        app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "HEAD", "POST"])
+    app.add_middleware(LimitMiddleware, metrics=service.metrics, known=known)
+    return app
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a `schemas.Problem`."""
 
     @app.exception_handler(RefusedError)
     async def refused(request: Request, error: RefusedError) -> JSONResponse:
-        return problem(request, error.status, error.code, error.message)
+        return problem_response(request, error.status, error.code, error.message)
 
     @app.exception_handler(RequestValidationError)
-    async def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return problem(request, 422, "wrong_value", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+        return problem_response(request, 422, "wrong_value", f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "refused")
-        return problem(
-            request, error.status_code, code, f"{request.method} {request.url.path}: {error.detail}; see /docs"
-        )
+        message = f"{request.method} {request.url.path}: {error.detail}; see /docs"
+        headers = dict(error.headers or {})
+        if headers.get("Allow") == "GET":
+            headers["Allow"] = "GET, HEAD"
+        return problem_response(request, error.status_code, code, message, headers)
 
-    @app.post("/api/predict", response_model=Answer | Answers, responses=PROBLEMS, openapi_extra=BODY)
-    async def predict(request: Request, several: bool = False, images: bool = False) -> Response:
-        """Read the digit, or with `several=true` all digits, of a picture; with `images=true` show what was seen."""
-        return JSONResponse(await service.predict(request, several, images))
 
-    @app.get("/api/model", responses={503: {"model": Problem}})
-    async def model() -> Card:
-        """Tell which model is loaded."""
-        return service.ready()[1]
+def add_api(app: FastAPI, service: Service) -> None:
+    """Add the endpoints of version 1, and those for monitoring."""
+    problems = {status: {"model": Problem} | problem for status, problem in PROBLEMS.items()}
+    reading: dict[str, Any] = {
+        "response_model": schemas.Response,
+        "responses": problems,
+        "openapi_extra": BODY,
+        "tags": ["reading"],
+    }
 
-    @app.get("/healthz")
+    @app.post(f"{API}/predict", **reading)
+    async def predict(request: Request, images: Images = False) -> JSONResponse:
+        """Read one digit of each picture.
+
+        A file of a form that cannot be read gets its `error`, and the others are answered; if none can be read, the
+        response is the first error.
+        """
+        return JSONResponse(await service.answer(request, False, images))
+
+    @app.post(f"{API}/read", **reading)
+    async def read(request: Request, images: Images = False) -> JSONResponse:
+        """Read every digit of each picture, in reading order.
+
+        Errors are as in `predict`.
+        """
+        return JSONResponse(await service.answer(request, True, images))
+
+    @app.get(f"{API}/model", tags=["model"])
+    async def model() -> ModelInfo:
+        """Describe the loaded model."""
+        return service.model
+
+    @app.get("/healthz", tags=["monitoring"])
     async def live() -> dict[str, str]:
         """Tell that the process lives."""
         return {"status": "live"}
 
-    @app.get("/readyz", responses={503: {"model": Problem}})
+    @app.get("/readyz", tags=["monitoring"])
     async def ready() -> dict[str, str]:
         """Tell that the model is loaded."""
-        service.ready()
         return {"status": "ready"}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=PlainTextResponse, tags=["monitoring"])
     async def metrics() -> Response:
-        """Count and time in Prometheus' format."""
+        """Export counters and latencies in Prometheus' text format."""
         return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def add_pages(app: FastAPI) -> None:
+    """Add the drawing page and the documentation page, with their files."""
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -129,28 +187,23 @@ def create_app(checkpoint: Path = PACKAGED, most: int = 10_000_000, allow_origin
 
     app.mount("/docs/ui", StaticFiles(packages=[("fastapi_offline", "static")]))
     app.mount("/web", StaticFiles(directory=WEB))
-    known = {"/", "/docs", "/api/predict", "/api/model", "/healthz", "/readyz", "/metrics"}
-    if allow_origin:
-        app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "POST"])
-    app.add_middleware(LimitMiddleware, metrics=service.metrics, known=known)
-    return app
 
 
 class Server(uvicorn.Server):
-    """Ends with code 0 when a signal comes and what was accepted is answered; at once when another comes."""
+    """Shuts down gracefully with exit code 0 at the first signal, at once at the second."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Note a signal."""
+        """Handle SIGINT and SIGTERM."""
         if self.should_exit:
             leave(sig, frame)
         self.should_exit = True
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port.
+    """Open a listening socket.
 
     Raises:
-        InputError: it is taken or not allowed.
+        InputError: the port is in use or not permitted.
     """
     if not 0 <= port < 2**16:
         raise InputError(f"--port is {port}; it must be 0 to 65535")
@@ -180,19 +233,20 @@ def command(
     """
     if max_body < 1:
         raise InputError(f"--max-body is {max_body}; it must be 1 or more")
-    Classifier.load(checkpoint)
+    classifier = Classifier.load(checkpoint)
+    tell_which_model(classifier, checkpoint)
     with listen(host, port) as listening:
-        app = create_app(checkpoint, max_body, allow_origin)
+        app = create_app(classifier, max_body, allow_origin)
         config = uvicorn.Config(
             app,
             log_level="error",  # not a line for each client that sends nonsense
             http=TimeoutProtocol,
             ws="none",
-            timeout_graceful_shutdown=STOPPING,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
             server_header=False,
         )
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
-        gc.freeze()  # what is loaded by now lives for ever: looking through it again would hold requests up
+        gc.freeze()  # long-lived objects need no further garbage collection, which would delay requests
         server = Server(config)
         with handled(server.handle_exit):
             print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)

@@ -1,26 +1,26 @@
-"""Concurrent requests are answered together, off the event loop."""
+"""Dynamic batching: concurrent requests share one call of the network, in a thread beside the event loop."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mnist_cnn.classifier import Classifier, Prediction
+from mnist_cnn.classifier import Classifier, Reading
 from mnist_cnn.common.errors import InputError
 
-WAITING = 512  # pictures that may wait; more are turned away
-TOGETHER = 64  # pictures of one digit answered at once; of several, one alone has as many images
-WINDOW = 0.002  # seconds that the first of them waits for others
+QUEUE_SIZE = 512  # pictures; more are refused
+BATCH_SIZE = 64  # pictures of one digit; a picture of several has as many images by itself
+BATCH_WINDOW = 0.002  # seconds that the first picture of a batch waits for others
 
-Answer = list[Prediction] | InputError
+Answer = Reading | InputError
 
 
 class BusyError(Exception):
-    """Too many pictures are waiting."""
+    """The queue is full."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """A picture that waits for its answer."""
+class Request:
+    """A queued picture and the future of its answer."""
 
     source: object
     name: str
@@ -28,42 +28,42 @@ class Question:
 
 
 class Batcher:
-    """Gathers the pictures of concurrent requests for a moment and reads them in one call."""
+    """Collects the pictures of concurrent requests for `BATCH_WINDOW` seconds and reads them in one call."""
 
     def __init__(self, classifier: Classifier, several: bool) -> None:
-        """Keep the classifier, and whether to read several digits of each picture; `run` does the work."""
+        """Read one digit of each picture, or several; `run` does the work."""
         self.classifier, self.several = classifier, several
-        self.waiting: asyncio.Queue[Question] = asyncio.Queue(WAITING)
+        self.queue: asyncio.Queue[Request] = asyncio.Queue(QUEUE_SIZE)
 
-    async def ask(self, pictures: Sequence[tuple[object, str]]) -> list[Answer]:
-        """Return the answers to some pictures, each with its name, or what is wrong with it.
+    async def read(self, pictures: Sequence[tuple[object, str]]) -> list[Answer]:
+        """Return the reading of each named picture, or its error.
 
         Raises:
-            BusyError: they do not fit into the queue.
+            BusyError: the queue is full.
         """
-        questions = [Question(source, name) for source, name in pictures]
-        if self.waiting.qsize() + len(questions) > WAITING:
+        requests = [Request(source, name) for source, name in pictures]
+        if self.queue.qsize() + len(requests) > QUEUE_SIZE:
             raise BusyError
-        for question in questions:
-            self.waiting.put_nowait(question)
-        return list(await asyncio.gather(*(question.answer for question in questions)))
+        for request in requests:
+            self.queue.put_nowait(request)
+        return list(await asyncio.gather(*(request.answer for request in requests)))
 
     async def run(self) -> None:
-        """Answer questions until cancelled."""
+        """Process the queue until cancelled."""
         while True:
-            questions = [await self.waiting.get()]
-            await asyncio.sleep(WINDOW)
-            while len(questions) < (1 if self.several else TOGETHER) and not self.waiting.empty():
-                questions.append(self.waiting.get_nowait())
-            await self.settle(questions)
+            requests = [await self.queue.get()]
+            await asyncio.sleep(BATCH_WINDOW)
+            while len(requests) < (1 if self.several else BATCH_SIZE) and not self.queue.empty():
+                requests.append(self.queue.get_nowait())
+            await self.process(requests)
 
-    async def settle(self, questions: Sequence[Question]) -> None:
-        """Answer some questions in a thread."""
-        pictures = [(question.source, question.name) for question in questions]
+    async def process(self, requests: Sequence[Request]) -> None:
+        """Read a batch in a thread and set its futures."""
+        pictures = [(request.source, request.name) for request in requests]
         try:
-            answers = await asyncio.to_thread(lambda: list(self.classifier.read(pictures, self.several)))
-        except InputError as error:  # the model's
+            answers = await asyncio.to_thread(lambda: list(self.classifier.stream(pictures, self.several)))
+        except InputError as error:  # of the model
             answers = [error] * len(pictures)
-        for question, answer in zip(questions, answers, strict=True):
-            if not question.answer.done():  # else its client has gone
-                question.answer.set_result(answer)
+        for request, answer in zip(requests, answers, strict=True):
+            if not request.answer.done():  # else its client has disconnected
+                request.answer.set_result(answer)

@@ -1,7 +1,8 @@
-"""What stands between clients and the service: how many at once, how long they may take, what browsers are told."""
+"""Middleware around the application: concurrency limit, metrics, HEAD requests and security headers."""
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -9,38 +10,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mnist_cnn.serving.service import Metrics
 
-AT_ONCE = 256  # requests; more get 503
-RETRY_SECONDS = "5"  # after which to try again, for who got 503
+MAX_CONCURRENT = 256  # requests; others get 503
+RETRY_SECONDS = "5"  # Retry-After of a 503
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-def problem(request: Request, status: int, code: str, message: str) -> JSONResponse:
-    """Say as JSON what is wrong; the gatekeeper counts it under its code."""
+def problem_response(
+    request: Request, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """Build a `schemas.Problem` response; the middleware counts it under its code."""
     request.state.code = code
-    headers = {"retry-after": RETRY_SECONDS} if status == 503 else None
-    return JSONResponse({"code": code, "message": message}, status, headers)
+    retry = {"retry-after": RETRY_SECONDS} if status == 503 else {}
+    return JSONResponse({"code": code, "message": message}, status, {**retry, **(headers or {})})
 
 
 class LimitMiddleware:
-    """Turns requests away when there are too many, counts and times them, and adds headers that keep browsers safe."""
+    """Limits concurrent requests, counts and times them, answers HEAD as GET without a body, adds security headers."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str]) -> None:
-        """Keep the application, and the paths that are pluralize by name."""
+        """Wrap an application; the `known` paths are counted by name."""
         self.app, self.metrics, self.known = app, metrics, known
-        self.inside = 0
+        self.active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # uvicorn, which has the original, drops the body
         start, path = time.perf_counter(), scope["path"] if scope["path"] in self.known else "other"
         request, started = Request(scope), False
 
-        async def watched(message: Message) -> None:
+        async def send_counted(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -55,21 +60,22 @@ class LimitMiddleware:
                 ]
             await send(message)
 
-        self.inside += 1
+        self.active += 1
         try:
-            if self.inside > AT_ONCE:
-                busy = problem(request, 503, "busy", f"{AT_ONCE} requests are being answered; try again later")
-                await busy(scope, receive, watched)
+            if self.active > MAX_CONCURRENT:
+                message = f"{MAX_CONCURRENT} requests are being answered; try again later"
+                busy = problem_response(request, 503, "busy", message)
+                await busy(scope, receive, send_counted)
             else:
-                await self.app(scope, receive, watched)
+                await self.app(scope, receive, send_counted)
         except asyncio.CancelledError:
             if not started:
-                stopping = problem(request, 503, "stopping", "the service stops; try again later")
-                await stopping(scope, receive, watched)
+                stopping = problem_response(request, 503, "stopping", "the service stops; try again later")
+                await stopping(scope, receive, send_counted)
         except Exception:
             if not started:
-                broken = problem(request, 500, "server_error", "the service failed; its log says why")
-                await broken(scope, receive, watched)
+                broken = problem_response(request, 500, "server_error", "the service failed; its log says why")
+                await broken(scope, receive, send_counted)
             raise
         finally:
-            self.inside -= 1
+            self.active -= 1

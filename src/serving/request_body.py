@@ -1,4 +1,4 @@
-"""What a client sends becomes pictures, in bounded memory and time; nothing touches the disk."""
+"""Parses request bodies into pictures, in bounded memory and time; nothing touches the disk."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -14,13 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from mnist_cnn.pictures.preprocess import SIDE
 
-MOST_FILES = 50  # in one request
-SECONDS = 10.0  # for the whole body to arrive
-MOST_HELD = 100_000_000  # bytes of all bodies at once
-ALWAYS = 2**16  # bytes that a body may have, however many are held: drawings are answered beside large uploads
-MOST_JSON = 200_000  # bytes of a drawing, which has about 3,000
+MAX_FILES = 50  # in one request
+TIMEOUT = 10.0  # seconds for the whole body
+MEMORY_LIMIT = 100_000_000  # bytes of all bodies together
+ALWAYS_ALLOWED = 2**16  # bytes of a body beyond that limit: drawings are answered beside large uploads
+MAX_JSON = 200_000  # bytes of a drawing, which has about 3,000
 
-Take = Callable[[int], None]
+Reserve = Callable[[int], None]
 
 Grey = Annotated[int, Field(strict=True, ge=0, le=255)]
 Row = Annotated[list[Grey], Len(SIDE, SIDE)]
@@ -35,46 +35,47 @@ class Drawing(BaseModel):
 
 
 class RefusedError(Exception):
-    """A request that cannot be answered: a status, a stable code and a sentence."""
+    """An error response: HTTP status, stable code and message."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
-        """Keep all three."""
+        """Set all three."""
         super().__init__(message)
         self.status, self.code, self.message = status, code, message
 
 
 class MemoryBudget:
-    """Counts the bytes of bodies that are held, of all requests together."""
+    """Limits the bytes of all request bodies in memory."""
 
     def __init__(self) -> None:
-        """Begin with none."""
-        self.held = 0
+        """Start empty."""
+        self.used = 0
 
     @contextmanager
-    def share(self) -> Iterator[Take]:
-        """Yield what counts more bytes of one body, and raises a RefusedError where they are too many."""
-        taken = 0
+    def reserve(self) -> Iterator[Reserve]:
+        """Yield a function that reserves bytes for one body until the end, or raises a RefusedError."""
+        own = 0
 
-        def take(count: int) -> None:
-            nonlocal taken
-            if self.held + count > MOST_HELD and taken + count > ALWAYS:
-                raise RefusedError(503, "busy", f"{MOST_HELD >> 20} MiB of uploads are being answered; try again later")
-            self.held += count
-            taken += count
+        def reserve(count: int) -> None:
+            nonlocal own
+            if self.used + count > MEMORY_LIMIT and own + count > ALWAYS_ALLOWED:
+                in_use = f"{MEMORY_LIMIT >> 20} MiB of uploads are being answered"
+                raise RefusedError(503, "busy", f"{in_use}; try again later")
+            self.used += count
+            own += count
 
         try:
-            yield take
+            yield reserve
         finally:
-            self.held -= taken
+            self.used -= own
 
 
-async def read_pictures(request: Request, most: int, take: Take) -> list[tuple[object, str]]:
+async def read_pictures(request: Request, max_body: int, reserve: Reserve) -> list[tuple[object, str]]:
     """Read the pictures of a request, each with its name: a JSON drawing, a picture's bytes, or a form with files.
 
     Args:
         request: its body has not been read.
-        most: bytes of the body.
-        take: counts them as they come.
+        max_body: largest body, in bytes.
+        reserve: reserves memory for bytes as they arrive.
 
     Raises:
         RefusedError: it is too large, beside others or alone, too slow, of another type, or not what its type says.
@@ -84,13 +85,13 @@ async def read_pictures(request: Request, most: int, take: Take) -> list[tuple[o
     if not known:
         kinds = "application/json, image/..., application/octet-stream or multipart/form-data"
         raise RefusedError(415, "unsupported_type", f"content type is {kind or 'missing'}; send {kinds}")
-    most = min(most, MOST_JSON) if kind == "application/json" else most
+    max_body = min(max_body, MAX_JSON) if kind == "application/json" else max_body
     try:
-        body = await asyncio.wait_for(read_body(request, most, take), SECONDS)
+        body = await asyncio.wait_for(read_body(request, max_body, reserve), TIMEOUT)
     except asyncio.TimeoutError:
-        raise RefusedError(408, "too_slow", f"the body took more than {SECONDS:.0f} s; send it faster") from None
+        raise RefusedError(408, "too_slow", f"the body took more than {TIMEOUT:.0f} s; send it faster") from None
     except ClientDisconnect:
-        raise RefusedError(400, "disconnected", "the client went away before the body was whole") from None
+        raise RefusedError(400, "disconnected", "the client disconnected before the body was complete") from None
     if kind == "application/json":
         return [(read_drawing(body), "pixels")]
     if kind == "multipart/form-data":
@@ -98,18 +99,18 @@ async def read_pictures(request: Request, most: int, take: Take) -> list[tuple[o
     return [(body, "body")]
 
 
-async def read_body(request: Request, most: int, take: Take) -> bytes:
-    """Read a body, counting its bytes as they come.
+async def read_body(request: Request, max_body: int, reserve: Reserve) -> bytes:
+    """Read a body chunk by chunk.
 
     Raises:
         RefusedError: there are too many.
     """
     body = bytearray()
     async for chunk in request.stream():
-        take(len(chunk))
+        reserve(len(chunk))
         body += chunk
-        if len(body) > most:
-            raise RefusedError(413, "too_large", f"the body has more than {most:,} bytes; scale the picture down")
+        if len(body) > max_body:
+            raise RefusedError(413, "too_large", f"the body has more than {max_body:,} bytes; scale the picture down")
     return bytes(body)
 
 
@@ -140,7 +141,7 @@ async def read_form(headers: Mapping[str, str], body: bytes) -> list[tuple[objec
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = MultiPartParser(Headers(dict(headers)), stream(), max_files=MOST_FILES, max_fields=MOST_FILES)
+    parser = MultiPartParser(Headers(dict(headers)), stream(), max_files=MAX_FILES, max_fields=MAX_FILES)
     parser.spool_max_size = len(body) + 1  # so that no file is put on the disk
     try:
         form = await parser.parse()

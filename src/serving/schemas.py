@@ -1,55 +1,89 @@
-"""The shapes of what the service replies."""
+"""Response schemas of the REST service, version 1."""
 
-from pydantic import BaseModel
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class Model(BaseModel):
-    """Which model answered."""
+def example(**values: Any) -> ConfigDict:
+    """Show one value in the OpenAPI documentation."""
+    return ConfigDict(json_schema_extra={"examples": [values]})
+
+
+DIGIT: dict[str, Any] = {
+    "digit": 4,
+    "label": "4",
+    "probability": 0.99,
+    "probabilities": [0.001, 0.001, 0.001, 0.001, 0.99, 0.001, 0.001, 0.001, 0.001, 0.002],
+    "confident": True,
+    "box": [268, 224, 213, 330],
+    "line": 0,
+}
+RESULT: dict[str, Any] = {"file": "four.jpg", "text": "4", "digits": [DIGIT], "error": None}
+MODEL = {"name": "mnist_cnn_final", "hash": "9f4b067815aa105e...", "version": "0.1.0"}
+
+
+class Digit(BaseModel):
+    """One digit of a picture."""
+
+    model_config = example(**DIGIT)
+
+    digit: int = Field(description="index of the most probable class")
+    label: str = Field(description="name of that class")
+    probability: float = Field(description="of that class, calibrated, 0 to 1")
+    probabilities: list[float] = Field(description="of each class, in the order of `classes` of /api/v1/model")
+    confident: bool = Field(description="whether probability and out-of-distribution score pass the thresholds")
+    box: tuple[int, int, int, int] = Field(description="left, top, width and height, in pixels of the picture")
+    line: int = Field(description="index of the line of text, from 0")
+    image: list[list[int]] | None = Field(None, description="with `images=true`: the network's input, 28 rows of 28")
+
+
+class Problem(BaseModel):
+    """An error: a code that stays, and a sentence that may change."""
+
+    model_config = example(code="not_a_picture", message="four.txt: damaged or not a picture; give PNG, JPEG, ...")
+
+    code: str
+    message: str
+
+
+class Result(BaseModel):
+    """One picture: its digits in reading order, or why it could not be read."""
+
+    model_config = example(**RESULT)
+
+    file: str = Field(description="name of the file in a form, `pixels` for a drawing, `body` for raw bytes")
+    text: str = Field(description="the labels, with line breaks between lines; empty where no digit was found")
+    digits: list[Digit]
+    error: Problem | None = Field(None, description="null unless the picture could not be read")
+
+
+class ModelName(BaseModel):
+    """The model that answered."""
+
+    model_config = example(**MODEL)
 
     name: str
-    hash: str
-    version: str
+    hash: str = Field(description="SHA-256 of its checkpoint")
+    version: str = Field(description="of the program that exported it")
 
 
-class Card(Model):
-    """The model that is loaded."""
+class ModelInfo(ModelName):
+    """The loaded model."""
 
     dataset: str
     classes: list[str]
-    accuracy: float | None
+    accuracy: float | None = Field(description="on the dataset's test split; null if it was not measured")
     temperature: float
     probability_threshold: float
     ood_threshold: float
 
 
-class Result(BaseModel):
-    """What one picture says; lists of everything where several digits were asked for."""
+class Response(BaseModel):
+    """The answer to a request, however many pictures it has."""
 
-    file: str
-    digit: int | str | None
-    probabilities: list[float] | list[list[float]]
-    confident: bool | list[bool]
-    boxes: list[list[int]]
-    images: list[list[list[int]]] | None = None
-
-
-class Answer(Result):
-    """The answer to one picture."""
-
-    model: Model
-    milliseconds: float
-
-
-class Answers(BaseModel):
-    """The answers to several files of a form."""
+    model_config = example(results=[RESULT], model=MODEL, milliseconds=3.2)
 
     results: list[Result]
-    model: Model
+    model: ModelName
     milliseconds: float
-
-
-class Problem(BaseModel):
-    """What is wrong with a request: a code that stays, and a sentence that may change."""
-
-    code: str
-    message: str

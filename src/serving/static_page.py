@@ -28,7 +28,7 @@ def check_runtime(package: Path) -> None:
 def write_page(model: Path, folder: Path, package: Path) -> None:
     """Write the page, an .onnx model and the runtime of a checked package into a folder."""
     found = load_onnx(model)
-    card = {
+    info = {
         "name": found.metadata["name"],
         "dataset": found.metadata["dataset"],
         "accuracy": float(found.metadata["accuracy"]) if "accuracy" in found.metadata else None,
@@ -38,7 +38,7 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     }
     web = folder / "web"
     (web / "ort").mkdir(parents=True, exist_ok=True)
-    (web / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    (web / "model.json").write_text(json.dumps(info), encoding="utf-8")
     if model != web / "mnist_cnn.onnx":
         shutil.copyfile(model, web / "mnist_cnn.onnx")
     shutil.copyfile(WEB / "index.html", folder / "index.html")

@@ -367,7 +367,7 @@ async def asked(reader: Classifier, times: int) -> list[Answer]:
     """Ask a service's batcher, one question after the other."""
     batcher = Batcher(reader, several=False)
     work = asyncio.create_task(batcher.run())
-    answers = [(await asyncio.wait_for(batcher.ask([(ROOT / PICTURE, "picture")]), 60))[0] for _ in range(times)]
+    answers = [(await asyncio.wait_for(batcher.read([(ROOT / PICTURE, "picture")]), 60))[0] for _ in range(times)]
     work.cancel()
     return answers
 

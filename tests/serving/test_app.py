@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import requests
 from conftest import Program, assert_one_line_error
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.data_loader import Dataset
+from mnist_cnn.serving.schemas import Response
 from server import DIGITS, PHOTO, post, serving
 from test_classifier import as_png
 
@@ -37,6 +39,15 @@ def url() -> Iterator[str]:
         assert "Traceback" not in process.stderr.read()
 
 
+def only(response: requests.Response) -> dict[str, Any]:
+    """Return the result of the only picture."""
+    assert response.status_code == 200, response.text
+    assert set(response.json()) == {"results", "model", "milliseconds"}
+    (result,) = response.json()["results"]
+    assert set(result) == {"file", "text", "digits", "error"}
+    return dict(result)
+
+
 def problem(response: requests.Response) -> tuple[int, str]:
     assert set(response.json()) == {"code", "message"}
     assert "\n" not in response.json()["message"]
@@ -48,31 +59,86 @@ def test_answers_are_those_of_predict_in_every_way_to_ask(url: str, digits: Data
     for image, expected in zip(images, Classifier.load().predict(list(images)), strict=True):
         drawing = json.dumps({"pixels": image.tolist()}).encode()
         raw, form = post(url, as_png(image), "image/png"), {"file": ("a.png", as_png(image))}
-        sent = requests.post(f"{url}/api/predict", files=form, timeout=30)
+        sent = requests.post(f"{url}/api/v1/predict", files=form, timeout=30)
         for answer in (post(url, drawing, "application/json"), raw, sent):
             assert answer.status_code == 200
-            assert answer.json()["digit"] == expected.digit
-            assert answer.json()["confident"] == expected.confident
-            np.testing.assert_allclose(answer.json()["probabilities"], expected.probabilities, atol=1e-5)
-        assert sent.json()["file"] == "a.png"
+            (digit,) = only(answer)["digits"]
+            assert (digit["digit"], digit["label"]) == (expected.digit, expected.label)
+            assert (digit["confident"], digit["box"]) == (expected.confident, list(expected.box or ()))
+            assert digit["probability"] == max(digit["probabilities"])
+            np.testing.assert_allclose(digit["probabilities"], expected.probabilities, atol=1e-5)
+        assert only(sent)["file"] == "a.png"
 
 
 def test_a_photo_of_several_digits_and_several_files(url: str) -> None:
     body = DIGITS.read_bytes()
-    answer = post(url, body, "application/octet-stream", "?several=true&images=true").json()
-    assert answer["digit"] == "17324"
-    assert len(answer["boxes"]) == len(answer["probabilities"]) == 5
-    assert np.array(answer["images"]).shape == (5, 28, 28)
+    answer = only(post(url, body, "application/octet-stream", "read?images=true"))
+    assert (answer["text"], answer["error"]) == ("17324", None)
+    expected = Classifier.load().read(DIGITS)
+    assert [digit["box"] for digit in answer["digits"]] == [list(digit.box or ()) for digit in expected.digits]
+    assert [digit["line"] for digit in answer["digits"]] == [0] * 5
+    assert np.array([digit["image"] for digit in answer["digits"]]).shape == (5, 28, 28)
     files = [("file", ("one.jpg", PHOTO.read_bytes())), ("file", ("two.jpg", body))]
-    both = requests.post(f"{url}/api/predict?several=true", files=files, timeout=30).json()
-    assert [(result["file"], result["digit"]) for result in both["results"]] == [("one.jpg", "4"), ("two.jpg", "17324")]
+    both = requests.post(f"{url}/api/v1/read", files=files, timeout=30).json()
+    assert [(result["file"], result["text"]) for result in both["results"]] == [("one.jpg", "4"), ("two.jpg", "17324")]
     assert both["model"]["version"]
     assert both["milliseconds"] > 0
 
 
 def test_a_blank_picture_has_no_digit(url: str) -> None:
-    answer = post(url, as_png(np.full((90, 90), 200, np.uint8)), "image/png").json()
-    assert (answer["digit"], answer["confident"], answer["boxes"]) == (None, False, [])
+    for path in ("predict", "read"):
+        answer = only(post(url, as_png(np.full((90, 90), 200, np.uint8)), "image/png", path))
+        assert answer == {"file": "body", "text": "", "digits": [], "error": None}
+
+
+def test_a_bad_file_of_a_form_gets_its_own_error(url: str) -> None:
+    files = [("file", (name, body)) for name, body in (("a.jpg", PHOTO.read_bytes()), ("b.txt", b"x"), ("c.png", BOMB))]
+    for path in ("predict", "read"):
+        first, second, third = requests.post(f"{url}/api/v1/{path}", files=files, timeout=30).json()["results"]
+        assert (first["text"], first["error"]) == ("4", None)
+        assert (second["file"], second["digits"], second["error"]["code"]) == ("b.txt", [], "not_a_picture")
+        assert "b.txt: damaged or not a picture" in second["error"]["message"]
+        assert (third["text"], third["error"]["code"]) == ("", "too_many_pixels")
+        assert problem(requests.post(f"{url}/api/v1/{path}", files=files[1:], timeout=30)) == (422, "not_a_picture")
+
+
+def test_head_is_get_without_a_body_and_405_names_what_is_allowed(url: str) -> None:
+    for path in ("/", "/docs", "/web/app.js", "/api/v1/model", "/healthz", "/readyz", "/openapi.json"):
+        head, get = requests.head(url + path, timeout=9), requests.get(url + path, timeout=9)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == get.headers["content-length"]
+    for method, path, allowed in (
+        ("GET", "/api/v1/read", "POST"),
+        ("HEAD", "/api/v1/predict", "POST"),
+        ("PUT", "/api/v1/predict", "POST"),
+        ("POST", "/api/v1/model", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD"),
+    ):
+        refused = requests.request(method, url + path, timeout=9)
+        assert (refused.status_code, refused.headers["allow"]) == (405, allowed), (method, path)
+
+
+def test_the_documentation_shows_examples_that_hold(url: str) -> None:
+    schema = requests.get(f"{url}/openapi.json", timeout=9).json()
+    assert {tag["name"] for tag in schema["tags"]} == {"reading", "model", "monitoring"}
+    for path in ("/api/v1/predict", "/api/v1/read"):
+        operation = schema["paths"][path]["post"]
+        assert all(parameter["description"] for parameter in operation["parameters"])
+        assert {"200", "400", "408", "413", "415", "422", "503"} <= set(operation["responses"])
+        drawing = operation["requestBody"]["content"]["application/json"]["example"]
+        sent = requests.post(url + path, json=drawing, timeout=9).json()
+        (example,) = schema["components"]["schemas"]["Response"]["examples"]
+        shown, answered = (Response.model_validate(one).model_dump() for one in (example, sent))
+        assert shape_of(shown) == shape_of(answered)
+    assert "/api/predict" not in schema["paths"]
+    assert problem(requests.post(f"{url}/api/predict", json=drawing, timeout=9)) == (404, "not_found")
+
+
+def shape_of(value: object) -> object:
+    """Replace values by their types, and lists by the type of their first item."""
+    if isinstance(value, dict):
+        return {key: shape_of(item) for key, item in value.items()}
+    return [shape_of(value[0])] if isinstance(value, list) and value else type(value)
 
 
 BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -117,9 +183,9 @@ def test_what_cannot_be_answered_is_refused(url: str, body: bytes, kind: str, ex
 
 
 def test_other_refusals(url: str) -> None:
-    assert problem(requests.get(f"{url}/api/predict", timeout=9)) == (405, "wrong_method")
+    assert problem(requests.get(f"{url}/api/v1/predict", timeout=9)) == (405, "wrong_method")
     assert problem(requests.get(f"{url}/none", timeout=9)) == (404, "not_found")
-    assert problem(post(url, b"x", "image/png", "?several=maybe")) == (422, "wrong_value")
+    assert problem(post(url, b"x", "image/png", "predict?images=maybe")) == (422, "wrong_value")
 
 
 def test_no_file_of_the_disk_can_be_reached(url: str) -> None:
@@ -132,7 +198,7 @@ def test_no_file_of_the_disk_can_be_reached(url: str) -> None:
 
 
 def test_headers_keep_browsers_safe_and_no_other_origin_may_ask(url: str) -> None:
-    for path in ("/", "/web/app.js", "/api/model", "/docs"):
+    for path in ("/", "/web/app.js", "/api/v1/model", "/docs"):
         headers = requests.get(url + path, headers={"origin": "https://evil.example"}, timeout=9).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -140,32 +206,32 @@ def test_headers_keep_browsers_safe_and_no_other_origin_may_ask(url: str) -> Non
         assert "access-control-allow-origin" not in headers
     with serving("--allow-origin", "https://school.example") as (other, _):
         for origin, allowed in (("https://school.example", "https://school.example"), ("https://evil.example", None)):
-            found = requests.get(f"{other}/api/model", headers={"origin": origin}, timeout=9).headers
+            found = requests.get(f"{other}/api/v1/model", headers={"origin": origin}, timeout=9).headers
             assert found.get("access-control-allow-origin") == allowed
 
 
 def test_metrics_count(url: str) -> None:
-    def pluralize(line: str) -> float:
+    def counted(line: str) -> float:
         text = requests.get(f"{url}/metrics", timeout=9).text
         found = re.search(rf"^{re.escape(line)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0
 
     lines = (
-        'mnist_requests_total{path="/api/predict",status="200"}',
+        'mnist_requests_total{path="/api/v1/predict",status="200"}',
         'mnist_digits_total{digit="4"}',
         'mnist_rejected_total{code="not_a_picture"}',
-        'mnist_request_seconds_count{path="/api/predict"}',
+        'mnist_request_seconds_count{path="/api/v1/predict"}',
     )
-    before = [pluralize(line) for line in lines]
+    before = [counted(line) for line in lines]
     post(url, PHOTO.read_bytes(), "image/jpeg")
     post(url, b"", "image/jpeg")
-    assert [pluralize(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
+    assert [counted(line) - start for line, start in zip(lines, before, strict=True)] == [1, 1, 1, 2]
 
 
-def test_the_card_names_the_model(url: str) -> None:
-    card = requests.get(f"{url}/api/model", timeout=9).json()
-    assert (card["dataset"], card["classes"]) == ("mnist", list("0123456789"))
-    assert card["accuracy"] > 0.99
+def test_the_loaded_model_is_described(url: str) -> None:
+    model = requests.get(f"{url}/api/v1/model", timeout=9).json()
+    assert (model["dataset"], model["classes"]) == ("mnist", list("0123456789"))
+    assert model["accuracy"] > 0.99
     assert requests.get(f"{url}/healthz", timeout=9).json() == {"status": "live"}
 
 
@@ -173,7 +239,7 @@ def raw_request(url: str, head: str, *parts: bytes, pause: float = 0) -> bytes:
     """Send a request by hand; return what comes back until the connection ends."""
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as raw:
-        raw.sendall(f"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n{head}\r\n\r\n".encode())
+        raw.sendall(f"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n{head}\r\n\r\n".encode())
         received = b""
         with contextlib.suppress(OSError):
             for part in parts:
@@ -192,7 +258,7 @@ def test_a_stalled_upload_ends_and_blocks_nobody(url: str) -> None:
     for thread in threads:
         thread.start()
     start = time.monotonic()
-    assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+    assert only(post(url, PHOTO.read_bytes(), "image/jpeg"))["text"] == "4"
     assert time.monotonic() - start < 8
     for thread in threads:
         thread.join(30)
@@ -218,8 +284,10 @@ def test_connections_opened_and_dropped_leave_it_answering(url: str) -> None:
     for number in range(10_000):
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=5) as raw:
             if number % 3:
-                raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nabc"[: number % 70])
-    assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+                raw.sendall(
+                    b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\nabc"[: number % 70]
+                )
+    assert only(post(url, PHOTO.read_bytes(), "image/jpeg"))["text"] == "4"
 
 
 def test_those_who_connect_and_never_ask_are_hung_up_on(url: str) -> None:
@@ -227,11 +295,11 @@ def test_those_who_connect_and_never_ask_are_hung_up_on(url: str) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(300)]
         for raw in silent[::2]:
-            raw.sendall(b"POST /api/predict HTTP/1.1\r\nHost: x\r\nX-Sl")
+            raw.sendall(b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nX-Sl")
         asked = silent[-1]
         asked.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert asked.recv(65536).startswith(b"HTTP/1.1 200")
-        assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["digit"] == 4
+        assert only(post(url, PHOTO.read_bytes(), "image/jpeg"))["text"] == "4"
         assert all(raw.recv(65536) == b"" for raw in silent[:-1])
 
 
@@ -240,7 +308,7 @@ def test_what_was_accepted_is_answered_before_the_end() -> None:
         codes: list[int] = []
 
         def ask() -> None:
-            codes.append(post(address, DIGITS.read_bytes(), "image/jpeg", "?several=true").status_code)
+            codes.append(post(address, DIGITS.read_bytes(), "image/jpeg", "read").status_code)
 
         threads = [threading.Thread(target=ask) for _ in range(8)]
         for thread in threads:

@@ -20,12 +20,12 @@ from PIL import Image
 from test_sandbox import alive, in_time, tree
 
 from hostile import encoded, specks
-from mnist_cnn.serving.middleware import AT_ONCE
-from mnist_cnn.serving.timeouts import MOST_CONNECTIONS
+from mnist_cnn.serving.middleware import MAX_CONCURRENT
+from mnist_cnn.serving.timeouts import MAX_CONNECTIONS
 from server import DIGITS, PHOTO, post, serving
 
 DRAWING = json.dumps({"pixels": [[0] * 28] * 28}).encode()
-HEAD = b"POST /api/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+HEAD = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 JSON = {"content-type": "application/json"}
@@ -66,8 +66,8 @@ def test_fifty_uploads_of_ten_megabytes_at_once_stay_in_bounded_memory(service: 
     def upload(number: int) -> requests.Response:
         body = kinds[number // 2 % 3]
         if number % 2:
-            return requests.post(f"{url}/api/predict", files={"file": ("a.png", body)}, timeout=100)
-        return requests.post(f"{url}/api/predict", data=body, headers={"content-type": "image/png"}, timeout=100)
+            return requests.post(f"{url}/api/v1/predict", files={"file": ("a.png", body)}, timeout=100)
+        return requests.post(f"{url}/api/v1/predict", data=body, headers={"content-type": "image/png"}, timeout=100)
 
     for _ in range(2):
         with ThreadPoolExecutor(50) as clients:
@@ -80,7 +80,7 @@ def test_fifty_uploads_of_ten_megabytes_at_once_stay_in_bounded_memory(service: 
 
 
 MANY = specks(40, 14)
-ASK_MANY = HEAD.replace(b"predict", b"predict?several=true&images=true") + b"Content-Length: %d\r\n\r\n" % len(MANY)
+ASK_MANY = HEAD.replace(b"predict", b"read?images=true") + b"Content-Length: %d\r\n\r\n" % len(MANY)
 LARGE = b"GET /docs/ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 HOSTILE: dict[str, tuple[bytes, bytes]] = {  # what is sent first, and then for ever
     "a head without an end": (HEAD, b"X: y\r\n" * 1000),
@@ -121,7 +121,7 @@ def test_hostile_clients_are_hung_up_on_and_others_are_answered_meanwhile(servic
         raws = [(name, stack.enter_context(connect(url))) for name in HOSTILE for _ in range(CLIENTS)]
         attacks = threads.map(lambda pair: attack(*pair), raws)
         for _ in range(50):
-            answer = requests.post(f"{url}/api/predict", data=DRAWING, headers=JSON, timeout=8)
+            answer = requests.post(f"{url}/api/v1/predict", data=DRAWING, headers=JSON, timeout=8)
             assert answer.status_code == 200
             time.sleep(0.05)
         list(attacks)
@@ -129,7 +129,7 @@ def test_hostile_clients_are_hung_up_on_and_others_are_answered_meanwhile(servic
     assert peak(process) < 400 * MEBIBYTE
 
 
-def pluralize(url: str) -> Counter[str]:
+def counted(url: str) -> Counter[str]:
     """Read the counts of requests, refusals and digits."""
     text = requests.get(f"{url}/metrics", timeout=30).text
     found = re.findall(r"^mnist_(\w+_(?:total|count)\S*) (\S+)$", text, re.MULTILINE)
@@ -151,7 +151,7 @@ def abandon(url: str, *parts: bytes) -> None:
             raw.sendall(part)
 
 
-ASK = "/api/predict"
+ASK, READ = "/api/v1/predict", "/api/v1/read"
 FORM = [("file", ("one.jpg", PHOTO.read_bytes())), ("file", ("bad.jpg", b"nothing"))]
 MANY_FILES = [("file", (f"{number}.png", MANY)) for number in range(4)]
 
@@ -163,23 +163,27 @@ MANY_FILES = [("file", (f"{number}.png", MANY)) for number in range(4)]
         (lambda url: requests.get(f"{url}/web/app.js", timeout=9), answered("other", 200)),
         (lambda url: requests.get(f"{url}/none/{time.time()}", timeout=9), refused("other", 404, "not_found")),
         (lambda url: requests.request("DELETE", f"{url}/", timeout=9), refused("/", 405, "wrong_method")),
-        (lambda url: post(url, b"x", "image/png", "?several=maybe"), refused(ASK, 422, "wrong_value")),
+        (lambda url: post(url, b"x", "image/png", "predict?images=maybe"), refused(ASK, 422, "wrong_value")),
         (lambda url: post(url, b"x", "text/plain"), refused(ASK, 415, "unsupported_type")),
         (lambda url: post(url, b"x", "image/png"), refused(ASK, 422, "not_a_picture")),
         (lambda url: post(url, bytes(10_000_001), "image/png"), refused(ASK, 413, "too_large")),
-        (lambda url: post(url, specks(20, 8), "image/png", "?several=1"), refused(ASK, 413, "too_costly")),
+        (lambda url: post(url, specks(20, 8), "image/png", "read"), refused(READ, 413, "too_costly")),
         (
-            lambda url: requests.post(f"{url}{ASK}?several=1", files=MANY_FILES, timeout=60),
-            refused(ASK, 413, "too_many_digits"),
+            lambda url: requests.post(f"{url}{READ}", files=MANY_FILES, timeout=60),
+            refused(READ, 413, "too_many_digits"),
         ),
-        (lambda url: requests.post(f"{url}{ASK}", files=FORM, timeout=9), refused(ASK, 422, "not_a_picture")),
+        (lambda url: requests.post(f"{url}{ASK}", files=FORM[1:], timeout=9), refused(ASK, 422, "not_a_picture")),
+        (
+            lambda url: requests.post(f"{url}{ASK}", files=FORM, timeout=9),
+            answered(ASK, 200) + Counter(['digits_total{digit="4"}']),
+        ),
         (
             lambda url: post(url, PHOTO.read_bytes(), "image/jpeg"),
             answered(ASK, 200) + Counter(['digits_total{digit="4"}']),
         ),
         (
-            lambda url: post(url, DIGITS.read_bytes(), "image/jpeg", "?several=1"),
-            answered(ASK, 200) + Counter(f'digits_total{{digit="{digit}"}}' for digit in "17324"),
+            lambda url: post(url, DIGITS.read_bytes(), "image/jpeg", "read"),
+            answered(READ, 200) + Counter(f'digits_total{{digit="{digit}"}}' for digit in "17324"),
         ),
         (
             lambda url: requests.options(
@@ -217,36 +221,36 @@ def test_each_answer_is_counted_once(
     ask: Callable[[str], object], expected: Counter[str], service: tuple[str, int]
 ) -> None:
     url, _ = service
-    before = pluralize(url)
+    before = counted(url)
     ask(url)
-    assert in_time(lambda: pluralize(url) - before == expected), pluralize(url) - before
+    assert in_time(lambda: counted(url) - before == expected), counted(url) - before
     time.sleep(0.1)
-    assert pluralize(url) - before == expected
+    assert counted(url) - before == expected
 
 
 def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[str, int]) -> None:
     url, process = service
-    before, open_before = pluralize(url), connections(process)
+    before, open_before = counted(url), connections(process)
     with contextlib.ExitStack() as stack:
-        for _ in range(AT_ONCE):
+        for _ in range(MAX_CONCURRENT):
             stack.enter_context(connect(url)).sendall(HEAD + b"Content-Length: 9\r\n\r\nx")
         assert in_time(lambda: requests.get(f"{url}/healthz", timeout=9).status_code == 503)
         answer = requests.get(f"{url}/healthz", timeout=9)
         assert (answer.json()["code"], answer.headers["retry-after"]) == ("busy", "5")
-        silent = [stack.enter_context(connect(url)) for _ in range(MOST_CONNECTIONS)]
+        silent = [stack.enter_context(connect(url)) for _ in range(MAX_CONNECTIONS)]
         assert silent[-1].recv(9) == b""
-        assert connections(process) < MOST_CONNECTIONS + 100
+        assert connections(process) < MAX_CONNECTIONS + 100
     assert in_time(lambda: connections(process) <= open_before + 1)
     assert requests.get(f"{url}/healthz", timeout=9).ok
-    change = pluralize(url) - before
+    change = counted(url) - before
     assert change['rejected_total{code="busy"}'] == change['requests_total{path="/healthz",status="503"}'] >= 2
-    assert change['rejected_total{code="disconnected"}'] == AT_ONCE
+    assert change['rejected_total{code="disconnected"}'] == MAX_CONCURRENT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_no_process_is_left_behind_by_serve(number: signal.Signals) -> None:
     picture = specks(8, 4)  # takes all the seconds that a picture may
-    ask = HEAD.replace(b"predict", b"predict?several=1") + b"Content-Length: %d\r\n\r\n" % len(picture) + picture
+    ask = HEAD.replace(b"predict", b"read") + b"Content-Length: %d\r\n\r\n" % len(picture) + picture
     with serving() as (url, process), contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(url)) for _ in range(3)]
         for client in clients:

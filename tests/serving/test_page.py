@@ -248,13 +248,13 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Pat
 
 def test_a_late_answer_does_not_replace_a_newer_one(page: Page) -> None:
     held: list[Route] = []
-    page.route("**/api/predict**", lambda route: held.append(route), times=1)
-    with page.expect_request("**/api/predict**"):
+    page.route("**/api/v1/predict**", lambda route: held.append(route), times=1)
+    with page.expect_request("**/api/v1/predict**"):
         draw(page, TWO)
     page.keyboard.press("Escape")
     draw(page, SEVEN)
     says(page, "7")
-    with page.expect_response("**/api/predict**"):
+    with page.expect_response("**/api/v1/predict**"):
         held.pop().continue_()
     page.wait_for_timeout(300)
     says(page, "7")

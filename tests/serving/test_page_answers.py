@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import torch
 from playwright.sync_api import Browser, Page, Route, expect
 from test_page import SEVEN, SOON, TWO, chromium, draw, half, hosting, says, visiting
 
-from conftest import environment
 from mnist_cnn.data_loader import GARMENTS, Dataset, load_dataset
 from mnist_cnn.export import serialized, to_onnx
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
@@ -174,7 +172,7 @@ def test_a_picture_that_a_proxy_refuses_is_not_sent_again(page: Page, url: str) 
     says(page, "No digit yet")
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url))
-    page.route("**/api/predict**", fulfil(413, HTML))
+    page.route("**/api/v1/predict**", fulfil(413, HTML))
     draw(page, SEVEN)
     fails(page, "too large", "scale it down")
     before = len(sent)
@@ -183,34 +181,7 @@ def test_a_picture_that_a_proxy_refuses_is_not_sent_again(page: Page, url: str) 
     assert len(sent) == before
 
 
-LATE = """
-import asyncio, pathlib, mnist_cnn.serving.app, mnist_cnn.serving.service
-work = mnist_cnn.serving.service.Service.work
-async def late(self):
-    while not pathlib.Path({gate!r}).exists():
-        await asyncio.sleep(0.05)
-    await work(self)
-mnist_cnn.serving.service.Service.work = late
-mnist_cnn.serving.app.main()
-"""
-BUSY = "from mnist_cnn.serving import app, batching; batching.WAITING = 0; app.main()"
-
-
-def test_a_server_that_is_still_loading_is_waited_for(page: Page, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", LATE.format(gate=str(tmp_path / "gate")), "--port", "0"]
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as own:
-        assert own.stdout
-        try:
-            page.goto(own.stdout.readline().split(" ")[0])
-            fails(page, "being loaded", "again by itself")
-            (tmp_path / "gate").touch()
-            for _ in range(20):
-                page.clock.fast_forward(AGAIN)
-                page.wait_for_timeout(100)
-            says(page, "No digit yet")
-            expect(page.locator("#about")).to_contain_text("of the mnist test images read right.")
-        finally:
-            own.kill()
+BUSY = "from mnist_cnn.serving import app, batching; batching.QUEUE_SIZE = 0; app.main()"
 
 
 def test_a_busy_server_says_so(page: Page) -> None:
@@ -236,7 +207,7 @@ def test_a_dead_server_is_told_and_one_with_another_model_is_met(page: Page, mod
         assert page.locator("#bars li span").all_text_contents() == list(GARMENTS)
 
 
-@pytest.mark.parametrize("file", ["card.json", "mnist_cnn.onnx"])
+@pytest.mark.parametrize("file", ["model.json", "mnist_cnn.onnx"])
 @pytest.mark.parametrize("answer", [lambda route: route.abort(), fulfil(404, HTML)], ids=["unreachable", "missing"])
 def test_a_page_without_its_model_says_so_and_gets_it(
     page: Page, static_site: Path, file: str, answer: Callable[[Route], None]

@@ -4,15 +4,15 @@ const element = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 let classes = []; // of the model
-let least = 0; // probability of an answer to be trusted
+let threshold = 0; // of the probability of a confident prediction
 let kind = "digit"; // what the classes are
 
-export function introduce(card) {
-  classes = card.classes;
-  least = card.probability_threshold;
+export function introduce(info) {
+  classes = info.classes;
+  threshold = info.probability_threshold;
   kind = classes.every((name) => /^\d$/.test(name)) ? "digit" : "shape";
-  const right = `: ${(100 * card.accuracy).toFixed(2)} % of the ${card.dataset} test images read right.`;
-  element("about").textContent = card.name + (card.accuracy === null ? `, trained on ${card.dataset}.` : right);
+  const right = `: ${(100 * info.accuracy).toFixed(2)} % of the ${info.dataset} test images read right.`;
+  element("about").textContent = info.name + (info.accuracy === null ? `, trained on ${info.dataset}.` : right);
   document.title = element("title").textContent = `Draw a ${kind}`;
   element("kind").textContent = `several ${kind}s`;
   element("bars").replaceChildren(...classes.map(bar));
@@ -25,36 +25,31 @@ function bar(name) {
   return row;
 }
 
-export function tell({ digit, probabilities, confident, images }, several) {
-  const rows = several ? probabilities : [probabilities];
-  const found = rows.map((row, place) => {
-    const probability = Math.max(...row);
-    return { name: classes[row.indexOf(probability)], probability, sure: several ? confident[place] : confident };
-  });
-  const letters = several && classes.every((name) => name.length === 1); // the answer has spaces between lines
-  const doubt = doubts(found, several);
-  const lowest = percent(Math.min(...found.map(({ probability }) => probability)));
+export function tell({ text, digits }, several) {
+  const letters = several && classes.every((name) => name.length === 1); // the text has line breaks
+  const doubt = doubts(digits, several);
+  const lowest = percent(Math.min(...digits.map(({ probability }) => probability)));
   const likely = several ? `the least likely ${kind}: ${lowest}` : `${lowest} likely`;
-  say(letters ? digit : list(found), doubt ? `Not sure: ${doubt}` : likely, doubt !== "");
+  say(letters ? text.replaceAll("\n", " ") : list(digits), doubt ? `Not sure: ${doubt}` : likely, doubt !== "");
   element("digit").className = "";
-  fill(rows.length === 1 ? rows[0] : null);
-  see(images);
+  fill(digits.length === 1 ? digits[0].probabilities : null);
+  see(digits.map(({ image }) => image));
 }
 
-const list = (found) => found.map(({ name }) => name).join(", ");
+const list = (digits) => digits.map(({ label }) => label).join(", ");
 
-// Why some are not to be trusted: improbable, or else too far from what the network was trained on.
-function doubts(found, several) {
-  const unsure = found.filter(({ sure }) => !sure);
-  const strange = unsure.filter(({ probability }) => probability >= least);
+// Why digits are not confident: improbable, or else out of distribution.
+function doubts(digits, several) {
+  const unsure = digits.filter(({ confident }) => !confident);
+  const outliers = unsure.filter(({ probability }) => probability >= threshold);
   const unlike = `unlike the ${kind}s that the model knows`;
   const sentences = unsure
-    .filter(({ probability }) => probability < least)
-    .map(({ name, probability }) => `${several ? `${name} is ` : ""}only ${percent(probability)} likely`);
-  for (const { name, probability } of several ? [] : strange) {
-    sentences.push(`${unlike}; if it is one, ${name} is ${percent(probability)} likely`);
+    .filter(({ probability }) => probability < threshold)
+    .map(({ label, probability }) => `${several ? `${label} is ` : ""}only ${percent(probability)} likely`);
+  for (const { label, probability } of several ? [] : outliers) {
+    sentences.push(`${unlike}; if it is one, ${label} is ${percent(probability)} likely`);
   }
-  if (several && strange.length) sentences.push(`${list(strange)} ${strange.length > 1 ? "are" : "is"} ${unlike}`);
+  if (several && outliers.length) sentences.push(`${list(outliers)} ${outliers.length > 1 ? "are" : "is"} ${unlike}`);
   return sentences.join("; ");
 }
 

@@ -2,13 +2,13 @@
 
 import { fail, introduce, nothing, tell } from "./answer.js";
 import { BRUSH, canUndo, canvas, clear, isEmpty, look, mark, show, undo } from "./drawing.js";
-import { about, read } from "./reader.js";
+import { docs, modelInfo, read } from "./reader.js";
 
 const PAUSE = 60; // milliseconds without a new point before the drawing is read
-const AGAIN = 3000; // milliseconds before what could not be answered is asked again
+const RETRY = 3000; // milliseconds before a request that failed temporarily is sent again
 
 const element = (id) => document.getElementById(id);
-let card = null; // of the model, once it is known
+let info = null; // of the model, once it is known
 let asked = 0; // number of the newest question
 let shown = 0; // number of the question whose answer is on the page
 let timer = null;
@@ -35,29 +35,29 @@ async function ask() {
     const answer = await answerTo(several);
     if (number <= shown) return; // a newer answer is on the page already
     shown = number;
-    mark(answer?.boxes ?? []);
-    if (answer?.boxes.length) tell(answer, several);
+    mark((answer?.digits ?? []).map(({ box }) => box));
+    if (answer?.digits.length) tell(answer, several);
     else nothing();
   } catch (error) {
     if (number <= shown) return;
     mark([]);
-    const passing = error.cause === "passing";
-    fail("No answer", passing ? `${error.message}; this page asks again by itself` : error.message);
-    if (passing) timer ??= setTimeout(ask, AGAIN);
+    const temporary = error.cause === "temporary";
+    fail("No answer", temporary ? `${error.message}; this page asks again by itself` : error.message);
+    if (temporary) timer ??= setTimeout(ask, RETRY);
   }
 }
 
 async function answerTo(several) {
-  card ??= await meet();
+  info ??= await connect();
   if (isEmpty()) return null;
   const { strokes, photo } = look();
   const answer = await read({ photo: photo?.blob, canvas, strokes, brush: BRUSH }, several);
-  if (answer.model && answer.model.hash !== card.hash) card = await meet(); // the server has begun anew with another
+  if (answer.model && answer.model.hash !== info.hash) info = await connect(); // the server restarted with another model
   return answer;
 }
 
-async function meet() {
-  const found = await about();
+async function connect() {
+  const found = await modelInfo();
   introduce(found);
   return found;
 }
@@ -101,4 +101,5 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
 });
 
+element("docs").hidden = !docs;
 ask();

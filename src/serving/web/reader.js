@@ -1,18 +1,20 @@
-// Asks the server what a picture, or the canvas, says.
-// What goes wrong is an Error for people; its cause "passing" means that the same question may be answered later.
+// Sends a photo, or the canvas, to the REST service.
+// Errors are for people; the cause "temporary" means that the same request may succeed later.
 
-const PATIENCE = 30_000; // milliseconds; the server itself gives up on a body after 10,000
+export const docs = true; // the service has a page that documents it
+const TIMEOUT = 30_000; // milliseconds; the server's own for a body is 10,000
 
 export async function read({ photo, canvas }, several) {
   const body = photo ?? (await new Promise((done) => canvas.toBlob(done, "image/png")));
   const headers = { "content-type": body.type || "application/octet-stream" };
-  return ask(`api/predict?images=true&several=${several}`, { method: "POST", headers, body });
+  const { results, model } = await send(`${several ? "read" : "predict"}?images=true`, { method: "POST", headers, body });
+  return { ...results[0], model };
 }
 
-export const about = () => ask("api/model", {});
+export const modelInfo = () => send("model", {});
 
-async function ask(path, request) {
-  const response = await fetch(path, { ...request, signal: AbortSignal.timeout(PATIENCE) }).catch(() => null);
+async function send(path, request) {
+  const response = await fetch(`api/v1/${path}`, { ...request, signal: AbortSignal.timeout(TIMEOUT) }).catch(() => null);
   const text = (await response?.text().catch(() => null)) ?? null;
   if (text === null) throw problem("the server does not answer; see whether `mnist-cnn serve` still runs", true);
   const answer = parse(text);
@@ -20,7 +22,7 @@ async function ask(path, request) {
   throw problem(answer?.message ?? foreign(response.status), response.ok || response.status > 500);
 }
 
-const problem = (sentence, passing) => new Error(sentence, { cause: passing ? "passing" : "lasting" });
+const problem = (sentence, temporary) => new Error(sentence, { cause: temporary ? "temporary" : "permanent" });
 
 // What to say where something else than the service answers.
 function foreign(status) {

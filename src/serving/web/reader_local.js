@@ -2,6 +2,7 @@
 
 import * as ort from "./ort/ort.wasm.min.mjs";
 
+export const docs = false;
 const SIDE = 28;
 const DIGIT = 20; // longer side of the ink, as in preprocess.py
 const STROKE = [2, 4]; // least and most width of strokes in pixels of 28x28, as in preprocess.py
@@ -17,45 +18,40 @@ loaded().catch(() => null); // whoever asks is told
 
 async function load() {
   try {
-    const card = await (await fetch(here("card.json"))).json();
-    return { card, session: await ort.InferenceSession.create(here("mnist_cnn.onnx")) };
+    const info = await (await fetch(here("model.json"))).json();
+    return { info, session: await ort.InferenceSession.create(here("mnist_cnn.onnx")) };
   } catch {
     loading = null;
     const what = "the model of this page cannot be loaded; see whether the web server still runs, or reload the page";
-    throw new Error(what, { cause: "passing" });
+    throw new Error(what, { cause: "temporary" });
   }
 }
 
-export const about = async () => (await loaded()).card;
+export const modelInfo = async () => (await loaded()).info;
 
 export async function read({ photo, strokes, brush }, several) {
   if (photo) throw new Error("this page reads drawings only; `mnist-cnn serve` reads photos too");
   const digits = several ? part(strokes, brush) : [strokes];
-  const answers = await Promise.all(digits.map((own) => readOne(own, brush)));
-  const { classes } = (await loaded()).card;
-  const all = (key) => (several ? answers.map((answer) => answer[key]) : answers[0][key]);
-  return {
-    digit: several ? answers.map((answer) => classes[answer.digit]).join("") : answers[0].digit,
-    probabilities: all("probabilities"),
-    confident: all("confident"),
-    boxes: answers.map((answer) => answer.box),
-    images: answers.map((answer) => answer.image),
-  };
+  const found = await Promise.all(digits.map((own) => readOne(own, brush)));
+  return { text: found.map(({ label }) => label).join(""), digits: found };
 }
 
 async function readOne(strokes, brush) {
   const image = toMnist(strokes, brush);
-  const views = [image, turned(image, -TURN), turned(image, TURN)];
-  const pixels = new ort.Tensor("uint8", Uint8Array.from(views.flat(2)), [views.length, SIDE, SIDE]);
-  const { card, session } = await loaded();
+  const augmented = [image, turned(image, -TURN), turned(image, TURN)]; // test-time augmentation
+  const pixels = new ort.Tensor("uint8", Uint8Array.from(augmented.flat(2)), [augmented.length, SIDE, SIDE]);
+  const { info, session } = await loaded();
   const { probabilities, ood_score } = await session.run({ pixels });
-  const { classes, probability_threshold, ood_threshold } = card;
-  const mean = classes.map((_, digit) => average(views.map((_, view) => probabilities.data[view * classes.length + digit])));
-  const surest = Math.max(...mean);
+  const { classes, probability_threshold, ood_threshold } = info;
+  const mean = classes.map((_, digit) => average(augmented.map((_, row) => probabilities.data[row * classes.length + digit])));
+  const probability = Math.max(...mean);
+  const digit = mean.indexOf(probability);
   return {
-    digit: mean.indexOf(surest),
+    digit,
+    label: classes[digit],
+    probability,
     probabilities: mean,
-    confident: surest >= probability_threshold && average([...ood_score.data]) <= ood_threshold,
+    confident: probability >= probability_threshold && average([...ood_score.data]) <= ood_threshold,
     box: box(strokes, brush),
     image,
   };
