@@ -28,6 +28,7 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
+from mnist_cnn.models.onnx_graph import OPSET
 from mnist_cnn.models.onnx_model import Floats, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_model import TorchModel
@@ -35,7 +36,6 @@ from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import check_runtime, write_page
 
 MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint
-OPSET = 18
 CALIBRATION_IMAGES = 1000
 TIMED_RUNS = 11
 

@@ -121,9 +121,9 @@ def test_an_out_of_distribution_dataset_is_warned_about(
     split = Split(images, mnist.test.labels[:2000])
     report, _ = evaluate(model.build_model(), split, mnist.classes, model.temperature, model.ood_detector)
     warn_out_of_distribution(report, "theirs")
-    said = capsys.readouterr().err
-    assert ("theirs is unlike what this model was trained on: transposed" in said) == (change in UNLIKE_MNIST)
-    assert (f"{report.trusted:.1%} of predictions are trusted" in said) == (change in UNLIKE_MNIST)
+    errors = capsys.readouterr().err
+    assert ("theirs is unlike what this model was trained on: transposed" in errors) == (change in UNLIKE_MNIST)
+    assert (f"{report.trusted:.1%} of predictions are trusted" in errors) == (change in UNLIKE_MNIST)
 
 
 def test_real_digits_are_not_warned_about(

@@ -145,7 +145,7 @@ def test_a_checkpoint_without_the_state_of_a_training_is_not_resumed(
         fit(digits, dataclasses.replace(settings, resume=True))
 
 
-def test_nothing_to_resume_is_said(tmp_path: Path, digits: Dataset) -> None:
+def test_nothing_to_resume_is_reported(tmp_path: Path, digits: Dataset) -> None:
     with pytest.raises(InputError, match=r"nothing to resume in .*checkpoints; leave out --resume"):
         fit(digits, config(tmp_path, resume=True))
 

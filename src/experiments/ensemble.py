@@ -1,4 +1,4 @@
-"""Combines trained networks into one model, an ensemble: their logits are averaged."""
+"""Combines trained networks into one model, an ensemble: their logits are result."""
 
 import dataclasses
 import sys
@@ -60,7 +60,7 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
         if member.model_config.members > 1:
             raise InputError(f"{path} is an ensemble already; name its members")
         if not {"seed", "val_size"} <= member.train_config.keys():
-            raise InputError(f"{path} does not say its seed and val-size; train it again")
+            raise InputError(f"{path} does not record its seed and val_size; train it again")
         for what, own, first in (
             ("dataset", member.dataset, members[0].dataset),
             ("classes", member.classes, members[0].classes),

@@ -156,7 +156,7 @@ def test_a_setting_that_one_report_lacks_differs(here: Path, capsys: pytest.Capt
     ]
 
 
-def test_an_average_has_results_but_no_curve(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ensemble_has_results_but_no_curve(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed(capsys, SHIPPED, ENSEMBLE)
     assert cells(lines[0]) == ["settings that differ", ROOT.name, "best_average.json"]
     assert ["seed", "0", "[0, 1, 2, 3, 4]"] in map(cells, lines)
@@ -172,7 +172,7 @@ def test_without_any_history_there_is_no_figure(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize(
-    ("plain", "rotated", "said"),
+    ("plain", "rotated", "expected"),
     [
         ((0.90, 0.92), (0.93, 0.95), "the 95 % intervals do not overlap: rotated is significantly better"),
         ((0.93, 0.95), (0.90, 0.92), "the 95 % intervals do not overlap: plain is significantly better"),
@@ -181,21 +181,21 @@ def test_without_any_history_there_is_no_figure(capsys: pytest.CaptureFixture[st
     ],
 )
 def test_overlap_of_the_intervals(
-    capsys: pytest.CaptureFixture[str], plain: tuple[float, float], rotated: tuple[float, float], said: str
+    capsys: pytest.CaptureFixture[str], plain: tuple[float, float], rotated: tuple[float, float], expected: str
 ) -> None:
     change(Path("plain") / REPORT, interval=plain)
     change(Path("rotated") / REPORT, interval=rotated)
     lines = printed(capsys, "plain", "rotated")
-    assert [line[: len(said)] for line in lines if "overlap" in line] == [said]
+    assert [line[: len(expected)] for line in lines if "overlap" in line] == [expected]
 
 
 @pytest.mark.parametrize("other", [{"count": 361}, {"evaluated_on": "photographs test split"}])
-def test_of_other_images_no_overlap_is_said(capsys: pytest.CaptureFixture[str], other: dict[str, Any]) -> None:
+def test_of_other_images_no_overlap_is_reported(capsys: pytest.CaptureFixture[str], other: dict[str, Any]) -> None:
     change(Path("rotated") / REPORT, **other)
     assert not any("overlap" in line for line in printed(capsys, "plain", "rotated"))
 
 
-def test_of_three_runs_no_overlap_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_three_runs_no_overlap_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("plain", "again")
     assert not any("overlap" in line for line in printed(capsys, "plain", "rotated", "again"))
 

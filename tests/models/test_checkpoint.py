@@ -106,7 +106,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
 
 
 class Bomb:
-    """What a stranger's pickle may hold."""
+    """A class that a crafted pickle may hold."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -149,11 +149,11 @@ STARTS = {
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bytes_are_refused(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "model.pth"
-    start, said = list(STARTS.items())[seed % 4]
+    start, message = list(STARTS.items())[seed % 4]
     path.write_bytes(
         start + torch.randint(0, 256, (500,), generator=torch.Generator().manual_seed(seed)).numpy().tobytes()
     )
-    assert said in refused(path)
+    assert message in refused(path)
 
 
 @pytest.mark.parametrize("format", ["pickle", "zip", "inside a real checkpoint"])
@@ -310,8 +310,8 @@ def test_no_command_takes_such_weights_or_a_missing_recipe_for_a_model(program: 
         ("predict.py", "--checkpoint", "model.pth", str(ROOT / "images" / "own_digit.jpg")),
     ):
         assert_one_line_error(program(script, *flags), "not finite")
-    averaged = program("ensemble.py", "model.pth", "model.pth", "--output", "averaged.pth")
-    assert_one_line_error(averaged, "model.pth does not say its seed and val-size")
+    result = program("ensemble.py", "model.pth", "model.pth", "--output", "ensemble.pth")
+    assert_one_line_error(result, "model.pth does not record its seed and val_size")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.pth"]
 
 
@@ -420,18 +420,18 @@ FILES: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize(("content", "said"), FILES.values(), ids=FILES)
-def test_what_a_file_is_instead_is_said(tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), FILES.values(), ids=FILES)
+def test_what_a_file_is_instead_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.pth").write_bytes(content)
-    assert said in refused(tmp_path / "model.pth")
+    assert message in refused(tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize("kind", ["another's weights", "a picture", "ours, cut off"])
 def test_predict_says_what_a_file_is_instead(program: Program, tmp_path: Path, kind: str) -> None:
-    content, said = FILES[kind]
+    content, message = FILES[kind]
     (tmp_path / "model.pth").write_bytes(content)
     picture = ROOT / "images" / "own_digit.jpg"
-    assert_one_line_error(program("predict.py", "--checkpoint", "model.pth", picture), "model.pth ", said)
+    assert_one_line_error(program("predict.py", "--checkpoint", "model.pth", picture), "model.pth ", message)
 
 
 @pytest.mark.parametrize(

@@ -379,7 +379,7 @@ def test_a_service_outlives_answers_that_are_not_finite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (other_model("logits"), "another program wrote"),
@@ -393,8 +393,8 @@ def test_a_service_outlives_answers_that_are_not_finite(tmp_path: Path) -> None:
     ],
     ids=range(9),
 )
-def test_what_a_file_is_instead_is_said(content: bytes, said: str) -> None:
-    with pytest.raises(InputError, match=f"^model.onnx [^;]*{said}"):
+def test_what_a_file_is_instead_is_reported(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=f"^model.onnx [^;]*{message}"):
         parse(content, "model.onnx")
 
 
@@ -403,7 +403,7 @@ def test_paths_that_are_no_model_are_refused_in_one_line(program: Program, tmp_p
     (tmp_path / "folder.pth").mkdir()
     for name in ("model.pt", "model.txt", "model", "model.onnx.bak"):
         (tmp_path / name).write_bytes(PACKAGED.read_bytes())
-    said = {
+    message = {
         "folder.onnx": "no model at folder.onnx, which is a folder",
         "folder.pth": "no checkpoint at folder.pth, which is a folder",
         "x" * 300 + ".onnx": "cannot read",
@@ -412,8 +412,8 @@ def test_paths_that_are_no_model_are_refused_in_one_line(program: Program, tmp_p
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "pipe.onnx")
         (tmp_path / "zero.pth").symlink_to("/dev/zero")
-        said |= {"pipe.onnx": "which is not a regular file", "zero.pth": "which is not a regular file"}
-    for name, words in said.items():
+        message |= {"pipe.onnx": "which is not a regular file", "zero.pth": "which is not a regular file"}
+    for name, words in message.items():
         assert_one_line_error(program("predict.py", "--checkpoint", name, ROOT / PICTURE), name, words)
     (tmp_path / "MODEL.ONNX").write_bytes(PACKAGED.read_bytes())
     assert program("predict.py", "--checkpoint", "MODEL.ONNX", ROOT / PICTURE).stdout.startswith(f"{ROOT / PICTURE}: 4")
