@@ -131,13 +131,11 @@ class CNN(nn.Module):
             layers: list[nn.Module] = []
             for position, width in enumerate(stage, start=1):
                 recurrent = config.looped and channels == width
-                convolution = (
-                    DepthwiseSeparable(width) if recurrent else nn.Conv2d(channels, width, 3, padding=1, bias=False)
-                )
+                conv = DepthwiseSeparable(width) if recurrent else nn.Conv2d(channels, width, 3, padding=1, bias=False)
                 if config.shared or recurrent:
-                    convolution = convolutions.setdefault((channels, width), convolution)
+                    conv = convolutions.setdefault((channels, width), conv)
                 downsample = position == len(stage) and number < len(config.stages)
-                layers += block(convolution, downsample)
+                layers += block(conv, downsample)
                 channels, side = width, side // 2 if downsample else side
             self.stages.append(nn.Sequential(*layers))
         self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
@@ -211,11 +209,6 @@ Network = CNN | Ensemble
 def build(config: ModelConfig) -> Network:
     """Build a network, with random weights from torch's global generator."""
     return CNN(config) if config.members == 1 else Ensemble(config)
-
-
-def conv3x3(channels: int, width: int) -> nn.Conv2d:
-    """Build a 3x3 convolution that keeps the resolution."""
-    return nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False)
 
 
 def block(convolution: nn.Conv2d | DepthwiseSeparable, downsample: bool) -> list[nn.Module]:

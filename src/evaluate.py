@@ -154,11 +154,7 @@ def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: 
 
 
 def check_output(output_dir: Path) -> None:
-    """Check that a folder is writable, and remove partial files of killed processes.
-
-    Raises:
-        InputError: it is not.
-    """
+    """Check that a folder is writable, else raise InputError; remove partial files of killed processes."""
     for folder in (output_dir, output_dir / MODELS, output_dir / IMAGES):
         if folder == output_dir or folder.is_dir():
             check_writable(folder)

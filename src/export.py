@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
@@ -211,11 +210,6 @@ def check_benefit(int8: bytes, float32: bytes, images: Pixels) -> None:
         raise InputError("int8 is not both smaller and faster here; no file was written: leave --quantize out")
 
 
-def accuracy_of(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """Return the accuracy of probabilities [N, classes], given labels [N]."""
-    return float((probabilities.argmax(axis=1) == labels).mean())
-
-
 def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | None = None) -> tuple[float, float]:
     """Export a checkpoint as .onnx, unless its predictions on the test split differ.
 
@@ -236,13 +230,13 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     dataset = with_classes(load_dataset(checkpoint.dataset, data_dir), checkpoint.classes, file)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
     expected = model.infer(images)[0]
-    accuracy = exported_accuracy = accuracy_of(expected, labels)
+    accuracy = exported_accuracy = float((expected.argmax(axis=1) == labels).mean())
     content = serialized(to_onnx(model), model.metadata | {"accuracy": repr(accuracy)})
     check_equal(parse(content, str(output)).infer(images)[0], expected)
     if quantize:
         proto = quantized(to_onnx(model, stride=False), dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
-        exported = parse(serialized(proto, model.metadata), str(output))
-        exported_accuracy = accuracy_of(exported.infer(images)[0], labels)
+        found = parse(serialized(proto, model.metadata), str(output)).infer(images)[0]
+        exported_accuracy = float((found.argmax(axis=1) == labels).mean())
         int8 = serialized(proto, model.metadata | {"accuracy": repr(exported_accuracy)})
         check_benefit(int8, content, images[:500])
         content = int8

@@ -79,11 +79,7 @@ def or_shipped(path: Path) -> Path:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint atomically.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Write a checkpoint atomically."""
     content = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     content["model_config"] = dataclasses.asdict(checkpoint.model_config)
     content["ood_detector"] = vars(checkpoint.ood_detector) if checkpoint.ood_detector else None

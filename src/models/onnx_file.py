@@ -16,7 +16,7 @@ from mnist_cnn.models.wire_format import Message, Schema
 BATCH = 2**31 - 1  # stands for the batch size in a shape: a prime, and larger than any other dimension
 MAX_AXES = 8
 ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8}  # of TensorProto.DataType: FLOAT, UINT8, INT8, INT32, INT64
-FLOAT, INT8_TO_32, INT64 = 1, (2, 3, 6), 7
+FLOAT, INTS, INT64 = 1, (2, 3, 6), 7
 
 MODEL = Schema(
     (1, 2, 3, 4, 5, 7), (8, 14)
@@ -146,12 +146,8 @@ def initializer(tensor: Message) -> tuple[str, Shape, Shape]:
     """
     name, shape, dtype = tensor.text(8), tensor.integers(1), tensor.integer(2)
     raw, floats, integers = (tensor.content(field) for field in (9, 4, 5))
-    storages = [
-        dtype in ITEM_BYTES and bool(raw),
-        dtype == FLOAT and bool(floats),
-        dtype in INT8_TO_32 and bool(integers),
-    ]
-    if sum(storages) != 1 or sum(map(bool, (raw, floats, integers))) != 1 or tensor.integer(14):
+    valid = [dtype in ITEM_BYTES and bool(raw), dtype == FLOAT and bool(floats), dtype in INTS and bool(integers)]
+    if sum(valid) != 1 or sum(map(bool, (raw, floats, integers))) != 1 or tensor.integer(14):
         raise ValueError(f"constant {name[:40]!r} is of another type, or in another file")
     # packed varints: the last byte of each is below 128
     count = int((np.frombuffer(integers, np.uint8) < 128).sum()) if integers else len(raw or floats) / ITEM_BYTES[dtype]

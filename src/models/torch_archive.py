@@ -60,10 +60,8 @@ def open_archive(archive: bytes, version: int, intact: bool) -> Any:
         raise ArchiveError(f"has checkpoint format {found}, this program reads {version}")
     if found and not intact:
         raise ArchiveError("is damaged (wrong SHA-256)")
-    if forbidden := sorted(name for name in global_names if not ALLOWED_GLOBALS.fullmatch(name)):
-        raise ArchiveError(
-            f"holds pickled code of another program, which was not run ({one_line(', '.join(forbidden))})"
-        )
+    if code := sorted(name for name in global_names if not ALLOWED_GLOBALS.fullmatch(name)):
+        raise ArchiveError(f"holds pickled code of another program, which was not run ({one_line(', '.join(code))})")
     if not found:
         raise ArchiveError(f"has no checkpoint format (another program wrote it), this program reads {version}")
     try:
@@ -78,8 +76,7 @@ def open_archive(archive: bytes, version: int, intact: bool) -> Any:
 def repack(archive: bytes) -> tuple[bytes, io.BytesIO]:
     """Copy an archive of uncompressed, distinct records.
 
-    Only the copy is loaded: a crafted archive can have a second central directory that PyTorch finds and zipfile does
-    not.
+    Only the copy is loaded: an archive can have a second central directory, which PyTorch finds and zipfile does not.
 
     Returns:
         The pickle, and the copy.

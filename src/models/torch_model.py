@@ -24,9 +24,7 @@ class TorchModel:
             InputError: the training has not finished.
         """
         if checkpoint.ood_detector is None:
-            raise InputError(
-                f"{file} comes from a training that has not ended; continue it with --resume, or name another"
-            )
+            raise InputError(f"{file}: its training has not ended; continue it with --resume, or name another model")
         self.classes = checkpoint.classes
         self.probability_threshold = checkpoint.ood_detector.probability_threshold
         self.ood_threshold = checkpoint.ood_detector.ood_threshold

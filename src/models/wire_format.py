@@ -1,7 +1,4 @@
-"""Decodes the Protocol Buffers wire format without the protobuf package.
-
-Its definition: https://protobuf.dev/programming-guides/encoding.
-"""
+"""Decodes the Protocol Buffers wire format (https://protobuf.dev/programming-guides/encoding) without protobuf."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -63,16 +63,7 @@ class AugmentConfig:
 
 
 def distort(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:
-    """Augment a batch: a random transform of every image, then corruption of a share of them.
-
-    Args:
-        images: [N, 1, H, W], any dtype, 0..255, background 0.
-        config: limits and shares.
-        rng: a stream for each image.
-
-    Returns:
-        float32 [N, 1, H, W], 0..255.
-    """
+    """Transform every image at random and corrupt a share of them; arguments and result as in the two functions."""
     return corrupt(random_affine(images, config, rng), config.degrade, rng)
 
 

@@ -87,9 +87,8 @@ def profiled(config: TrainConfig) -> Iterator[Callable[[], None]]:
         return
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences its messages about start and stop
     steps = schedule(wait=1, warmup=SKIPPED_STEPS - 1, active=10, repeat=1)
-    with profile(
-        schedule=steps, on_trace_ready=functools.partial(show_profile, config.output_dir / "profile.json")
-    ) as profiler:
+    show = functools.partial(show_profile, config.output_dir / "profile.json")
+    with profile(schedule=steps, on_trace_ready=show) as profiler:
         yield profiler.step
     if profiler.step_num < SKIPPED_STEPS:
         print("no profile: the training has too few steps; choose a smaller --batch-size")
