@@ -19,10 +19,11 @@ from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.distributed import process_group, rank, world_size
 from mnist_cnn.data_loader import load_dataset
-from mnist_cnn.experiments.study import surroundings
-from mnist_cnn.train import Progress, train_steps
+from mnist_cnn.experiments.study import environment
+from mnist_cnn.train import train_steps
 from mnist_cnn.training.config import PRESETS
 from mnist_cnn.training.learner import build_learner
+from mnist_cnn.training.resume import Progress
 
 SETTINGS = {"1 process, 1 thread": (1, 1), "1 process, 2 threads": (1, 2), "2 processes, 1 thread each": (2, 1)}
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
@@ -54,8 +55,8 @@ def work(images: int) -> None:
 def run(processes: int, threads: int, images: int) -> dict[str, Any]:
     """Time an epoch on some processes."""
     command = [TORCHRUN, "--standalone", f"--nproc-per-node={processes}", __file__, "--work", str(images)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    variables = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, check=True)
     row: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return row
 
@@ -127,7 +128,7 @@ def command(rounds: int = 5, images: int = 12_800, output: Path = Path("benchmar
             epochs[name].append(run(processes, threads, images))
         for count, name in enumerate(studies, start=1):
             studies[name].append(seconds_of_a_study(count))
-    about = surroundings(PRESETS["default"].train)
+    about = environment(PRESETS["default"].train)
     result = {"images": images, "epochs": epochs, "studies": studies, **about}
     keep(output, "distributed", result, table(result))
 

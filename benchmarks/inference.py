@@ -22,7 +22,7 @@ from tqdm import tqdm
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load_dataset
-from mnist_cnn.experiments.study import surroundings
+from mnist_cnn.experiments.study import environment
 from mnist_cnn.export import export
 from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
@@ -204,7 +204,7 @@ def command(
     classifier = Classifier.load()
     with TemporaryDirectory() as folder, tqdm(total=6, desc="measurements") as bar:
         runtimes = {name: RUNTIMES[name](Path(folder), data_dir) for name in only}
-        result: dict[str, Any] = {"rounds": rounds, **surroundings(PRESETS["default"].train)}
+        result: dict[str, Any] = {"rounds": rounds, **environment(PRESETS["default"].train)}
         for name, measure in (
             ("one", lambda: alternating(runtimes, test[:1], 3 * rounds)),
             ("batch", lambda: alternating(runtimes, test[:500], rounds)),

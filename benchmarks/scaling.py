@@ -18,11 +18,12 @@ from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.device import pick_dtype
 from mnist_cnn.data_loader import Split, load_dataset
-from mnist_cnn.experiments.study import surroundings
+from mnist_cnn.experiments.study import environment
 from mnist_cnn.plots import BLUE, saved
-from mnist_cnn.train import Progress, train_steps
+from mnist_cnn.train import train_steps
 from mnist_cnn.training.config import PRESETS, TrainConfig
 from mnist_cnn.training.learner import Learner, build_learner, train_step
+from mnist_cnn.training.resume import Progress
 
 AXES = {"images": "images", "batch size": "images in a step", "threads": "threads"}
 
@@ -143,7 +144,7 @@ def command(
     for _ in tqdm(range(rounds), desc="rounds"):
         for point, measured in zip(plan, seconds, strict=True):
             measured.append(seconds_of_an_epoch(point, train))
-    about = surroundings(PRESETS["default"].train)
+    about = environment(PRESETS["default"].train)
     rows = [{**dataclasses.asdict(point), "seconds": s, **about} for point, s in zip(plan, seconds, strict=True)]
     for point, row in zip(plan, rows, strict=True):
         if point.axis == "preset":

@@ -28,7 +28,7 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import load_dataset
-from mnist_cnn.experiments.study import surroundings
+from mnist_cnn.experiments.study import environment
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.training.config import PRESETS
 
@@ -203,7 +203,7 @@ def command(
     count = str(requests_a_round)
     heavy = heavy_pictures()
     result: dict[str, Any] = {"throughput": [], "latency": [], "beside": {name: [] for name in heavy}}
-    result |= surroundings(PRESETS["default"].train)
+    result |= environment(PRESETS["default"].train)
     with serving() as (url, process, ready), tqdm(total=(2 + len(heavy)) * rounds + 1, desc="rounds") as bar:
         load_with(url, body, "-n", "1000", "-c", str(CLIENTS))
         result |= {"ready": ready, "before": resident(process)}

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import Dataset, Split, load_dataset
 from mnist_cnn.evaluate import evaluate
-from mnist_cnn.experiments.study import Row, read_rows, surroundings, write_rows
+from mnist_cnn.experiments.study import Row, environment, read_rows, write_rows
 from mnist_cnn.plots import BLUE, ORANGE, saved
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS, TrainConfig
@@ -66,7 +66,7 @@ def run_alone(contestant: str, seed: int, images: int, data_dir: Path | None) ->
         "cpu_seconds": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         "peak_mib": after.ru_maxrss / 1024,
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-        **surroundings(TrainConfig(precision="float32" if contestant in PEERS else "auto")),
+        **environment(TrainConfig(precision="float32" if contestant in PEERS else "auto")),
     }
 
 

@@ -134,7 +134,7 @@ def load_pth(path: Path) -> Model:
         from mnist_cnn.models.torch_model import load_torch
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{path} needs {error.name}: pip install -e '.[train]' in the checkout, or export it to .onnx where that is"
+            f"{path} needs {error.name}: run pip install -e '.[train]' in the checkout, or export the model to .onnx"
         ) from None
     return load_torch(path)
 

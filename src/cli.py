@@ -12,7 +12,7 @@ COMMANDS = {
     "predict": ("mnist_cnn.predict", "", "read the digits in your own pictures"),
     "serve": ("mnist_cnn.serving.app", "serve", "a web page to draw digits on, and a REST service"),
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
-    "average": ("mnist_cnn.experiments.ensemble", "train", "make one model of several whose logits are averaged"),
+    "ensemble": ("mnist_cnn.experiments.ensemble", "train", "combine several models into one with averaged logits"),
     "compare": ("mnist_cnn.experiments.compare", "train", "print finished trainings side by side, draw their curves"),
     "study": ("mnist_cnn.experiments.study", "train", "train one recipe with many seeds: mean and spread"),
 }
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         command = importlib.import_module(module).main
     except ModuleNotFoundError as error:
-        exit_with_error(f"mnist-cnn {name} needs {error.name}: pip install 'mnist-cnn[{extra}]'")
+        exit_with_error(f"mnist-cnn {name} needs {error.name}: run pip install -e '.[{extra}]' in the checkout")
     command(rest, prog=f"mnist-cnn {name}")
 
 

@@ -1,6 +1,7 @@
-"""The network: raw pixels in, logits out."""
+"""The network: maps raw pixels to logits."""
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -13,16 +14,16 @@ from mnist_cnn.common.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The shape of a `CNN`, or of an `Ensemble` of some."""
+    """The architecture of a `CNN`, or of an `Ensemble` of several."""
 
     stages: tuple[tuple[int, ...], ...] = ((24,), (40, 40), (96,))
     """Channels of each 3x3 convolution, grouped by resolution: 14x14 first, halved from stage to stage."""
     shared: bool = False
-    """Whether all convolutions between the same two widths are one, each followed by a batch norm of its own."""
+    """Whether convolutions of the same input and output width share weights; each has its own batch norm."""
     looped: bool = False
-    """Whether convolutions begin at 28x28, and all that keep a width are one, depthwise separable, each a `Step`."""
+    """Whether convolutions begin at 28x28 and those that keep a width are `RecurrentBlock`s with shared weights."""
     average: bool = False
-    """Whether the classifier sees the mean of each channel, instead of each position."""
+    """Whether global average pooling precedes the classifier."""
     classes: int = 10
     """Number of logits."""
     mean: float = 0.1307
@@ -30,10 +31,10 @@ class ModelConfig:
     std: float = 0.3081
     """Standard deviation of the training pixels, as a share of 255."""
     members: int = 1
-    """Networks of this shape whose logits are averaged."""
+    """Networks of this architecture whose logits are averaged."""
 
     def __post_init__(self) -> None:
-        """Check that such a network exists."""
+        """Check the ranges."""
         widths = [width for stage in self.stages for width in stage]
         if not 1 <= len(self.stages) <= 4 or not all(self.stages) or len(widths) > 100:
             raise InputError(f"stages {self.stages} must be 1 to 4 groups of convolutions")
@@ -46,17 +47,17 @@ class ModelConfig:
 
 
 class Normalize(nn.Module):
-    """Bring every picture to one polarity and one range, then to the training set's mean and standard deviation.
+    """Normalize contrast and polarity of each image, then standardize with the training set's statistics.
 
-    The darkest pixel becomes 0 and the lightest 1; where the border is nearer to light than to dark, the picture
-    is inverted. An MNIST image stays as it is.
+    The darkest pixel becomes 0 and the lightest 1; an image with a light border is inverted. Both leave MNIST images
+    unchanged.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(self, mean: float, std: float) -> None:
-        """Keep mean and standard deviation, as shares of 255, beside the weights."""
+        """Register mean and standard deviation, as shares of 255, as buffers."""
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
@@ -65,16 +66,16 @@ class Normalize(nn.Module):
         """Map uint8 or float images [N, 1, H, W] of raw pixels 0..255 to float32 of the same shape."""
         pixels = images.float()
         darkest, lightest = pixels.amin(dim=(2, 3), keepdim=True), pixels.amax(dim=(2, 3), keepdim=True)
-        ink = (pixels - darkest) / (lightest - darkest).clamp(min=1)
-        border = torch.cat([ink[:, :, 0], ink[:, :, -1], ink[:, :, :, 0], ink[:, :, :, -1]], dim=2)
+        scaled = (pixels - darkest) / (lightest - darkest).clamp(min=1)
+        border = torch.cat([scaled[:, :, 0], scaled[:, :, -1], scaled[:, :, :, 0], scaled[:, :, :, -1]], dim=2)
         dark_on_light = border.mean(dim=2)[:, :, None, None] > 0.5
-        return (torch.where(dark_on_light, 1 - ink, ink) - self.mean) / self.std
+        return (torch.where(dark_on_light, 1 - scaled, scaled) - self.mean) / self.std
 
 
-class Separable(nn.Module):
-    """A 3x3 convolution of each channel, then a 1x1 convolution across them (Chollet 2017, arXiv 1610.02357, page 1).
+class DepthwiseSeparable(nn.Module):
+    """A depthwise separable convolution: 3x3 depthwise, 1x1 pointwise (Chollet 2017, arXiv 1610.02357, page 1).
 
-    It has `width` * (9 + `width`) filter weights instead of `width`**2 * 9, and the scale and shift of a batch norm.
+    It has `width` * (9 + `width`) filter weights instead of `width`**2 * 9, and scale and shift of a batch norm.
     """
 
     def __init__(self, width: int) -> None:
@@ -86,35 +87,35 @@ class Separable(nn.Module):
         self.shift = nn.Parameter(torch.zeros(width))
 
 
-class Step(nn.Module):
-    """A convolution that others share, normalised with this step's own statistics, and added to what it saw.
+class RecurrentBlock(nn.Module):
+    """A residual block (He et al. 2016, arXiv 1512.03385, section 3.1) that shares its convolution with other blocks.
 
-    The sum is that of residual networks (He et al. 2016, arXiv 1512.03385, section 3.1).
+    Only its batch norm statistics are its own.
     """
 
     mean: Tensor
     var: Tensor
 
-    def __init__(self, convolution: Separable) -> None:
-        """Take the convolution, whose weights count once however many steps take it."""
+    def __init__(self, convolution: DepthwiseSeparable) -> None:
+        """Register the shared convolution and this block's statistics."""
         super().__init__()
         self.convolution = convolution
         self.register_buffer("mean", torch.zeros_like(convolution.shift))
         self.register_buffer("var", torch.ones_like(convolution.scale))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [N, C, H, W] to others of the same shape."""
+        """Map features [N, C, H, W] to features of the same shape."""
         convolution = self.convolution
-        change = convolution.pointwise(convolution.depthwise(features))
-        change = F.batch_norm(change, self.mean, self.var, convolution.scale, convolution.shift, self.training)
-        return F.relu(features + change)
+        residual = convolution.pointwise(convolution.depthwise(features))
+        residual = F.batch_norm(residual, self.mean, self.var, convolution.scale, convolution.shift, self.training)
+        return F.relu(features + residual)
 
 
 class CNN(nn.Module):
     """A plain convolutional network for 28x28 grey images.
 
-    Unless it is looped, the first layer folds each 2x2 square of pixels into four channels: nothing is lost,
-    and the convolutions work on 14x14 positions instead of 28x28, a quarter of the operations.
+    Unless it is looped, the first layer is space-to-depth (pixel unshuffle): each 2x2 square of pixels becomes four
+    channels. That loses nothing, and convolutions on 14x14 positions need a quarter of the operations.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -122,25 +123,25 @@ class CNN(nn.Module):
         super().__init__()
         self.config = config
         self.normalize = Normalize(config.mean, config.std)
-        self.fold: nn.Module = nn.Identity() if config.looped else nn.PixelUnshuffle(2)
+        self.space_to_depth: nn.Module = nn.Identity() if config.looped else nn.PixelUnshuffle(2)
         self.stages = nn.Sequential()
         channels, side = (1, 28) if config.looped else (4, 14)
-        convolutions: dict[tuple[int, int], nn.Conv2d | Separable] = {}
+        convolutions: dict[tuple[int, int], nn.Conv2d | DepthwiseSeparable] = {}
         for number, stage in enumerate(config.stages, start=1):
             layers: list[nn.Module] = []
-            for place, width in enumerate(stage, start=1):
-                step = config.looped and channels == width
-                convolution = Separable(width) if step else nn.Conv2d(channels, width, 3, padding=1, bias=False)
-                if config.shared or step:
-                    convolution = convolutions.setdefault((channels, width), convolution)
-                halve = place == len(stage) and number < len(config.stages)
-                layers += block(convolution, halve)
-                channels, side = width, side // 2 if halve else side
+            for position, width in enumerate(stage, start=1):
+                recurrent = config.looped and channels == width
+                conv = DepthwiseSeparable(width) if recurrent else nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                if config.shared or recurrent:
+                    conv = convolutions.setdefault((channels, width), conv)
+                downsample = position == len(stage) and number < len(config.stages)
+                layers += block(conv, downsample)
+                channels, side = width, side // 2 if downsample else side
             self.stages.append(nn.Sequential(*layers))
         self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
 
     def parameter_count(self) -> int:
-        """Count what training adjusts; a shared filter counts once."""
+        """Return the number of trainable parameters; shared weights count once."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -152,17 +153,17 @@ class CNN(nn.Module):
         Returns:
             float [N, classes].
         """
-        return self.classify(self.stages(self.fold(self.normalize(images))))
+        return self.classify(self.stages(self.space_to_depth(self.normalize(images))))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Compute logits [N, classes] from the last features [N, C, side, side]."""
+        """Compute logits [N, classes] from the features [N, C, side, side] of the last stage."""
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)) if self.config.average else features.flatten(1))
         return logits
 
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits, and a features of each image: the mean of every channel of all convolutions but the first.
+        """Compute logits and features: the outputs of all convolutions but the first, global average pooled.
 
-        The first would tell little but light and noise. A network of one convolution has no other.
+        The first mostly encodes brightness and noise; it is used only if it is the only convolution.
 
         Args:
             images: as in `forward`.
@@ -170,17 +171,17 @@ class CNN(nn.Module):
         Returns:
             float [N, classes] and float [N, D], D the sum of those convolutions' widths.
         """
-        features, means = self.fold(self.normalize(images)), []
-        for layer in (layer for stage in self.stages for layer in stage):  # type: ignore[attr-defined]
-            if isinstance(layer, nn.Conv2d | Step):
-                means.append(features.mean(dim=(2, 3)))
+        features, pooled = self.space_to_depth(self.normalize(images)), []
+        for layer in itertools.chain(*self.stages):
+            if isinstance(layer, nn.Conv2d | RecurrentBlock):
+                pooled.append(features.mean(dim=(2, 3)))
             features = layer(features)
-        means.append(features.mean(dim=(2, 3)))
-        return self.classify(features), torch.cat(means[2:] or means[1:], dim=1)
+        pooled.append(features.mean(dim=(2, 3)))
+        return self.classify(features), torch.cat(pooled[2:] or pooled[1:], dim=1)
 
 
 class Ensemble(nn.Module):
-    """Networks of one shape, each trained by itself; their logits are averaged."""
+    """Independently trained networks of one architecture; their logits are averaged."""
 
     def __init__(self, config: ModelConfig) -> None:
         """Build the members, with random weights."""
@@ -189,7 +190,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(CNN(dataclasses.replace(config, members=1)) for _ in range(config.members))
 
     def parameter_count(self) -> int:
-        """Count the parameters of all members."""
+        """Return the number of trainable parameters of all members."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def forward(self, images: Tensor) -> Tensor:
@@ -197,7 +198,7 @@ class Ensemble(nn.Module):
         return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute logits, and the members' features side by side, as a `CNN` does."""
+        """Compute logits and the members' features, concatenated, as a `CNN` does."""
         logits, features = zip(*(member.logits_and_features(images) for member in self.members), strict=True)  # type: ignore[operator]
         return torch.stack(logits).mean(dim=0), torch.cat(features, dim=1)
 
@@ -206,17 +207,17 @@ Network = CNN | Ensemble
 
 
 def build(config: ModelConfig) -> Network:
-    """Build the network of a shape, with random weights from torch's global generator."""
+    """Build a network, with random weights from torch's global generator."""
     return CNN(config) if config.members == 1 else Ensemble(config)
 
 
-def block(convolution: nn.Conv2d | Separable, halve: bool) -> list[nn.Module]:
-    """Convolve, halve the resolution if asked, normalise over the batch, rectify; a step halves what it has rectified.
+def block(convolution: nn.Conv2d | DepthwiseSeparable, downsample: bool) -> list[nn.Module]:
+    """Return the layers of a block: convolution, max pooling to downsample, batch norm, ReLU.
 
-    Pooling comes first because batch norm and ReLU then have a quarter of the positions to work on.
-    Batch norm brings its own bias, so the convolution has none.
+    Pooling precedes batch norm and ReLU, which then process a quarter of the positions; a recurrent block is pooled
+    after its ReLU. The convolution has no bias, as batch norm has one.
     """
-    pool = [nn.MaxPool2d(2)] if halve else []
-    if isinstance(convolution, Separable):
-        return [Step(convolution), *pool]
+    pool = [nn.MaxPool2d(2)] if downsample else []
+    if isinstance(convolution, DepthwiseSeparable):
+        return [RecurrentBlock(convolution), *pool]
     return [convolution, *pool, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]

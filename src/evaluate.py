@@ -1,4 +1,4 @@
-"""A model and a split become logits, and logits a report. As a script: evaluate a saved model."""
+"""Evaluation: inference on a split, scoring, report and figures. As a script: evaluate a saved model."""
 
 import dataclasses
 import json
@@ -25,22 +25,22 @@ from mnist_cnn.common.names import printable
 from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load_dataset, with_classes
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
-from mnist_cnn.models.ood import PASS, OODDetector, WithOODScore
+from mnist_cnn.models.ood import PASS_RATE, OODDetector, WithOODScore
 from mnist_cnn.training.config import run_name
 
 MODELS = Path("saved_models")
 IMAGES = Path("images")
-FEWEST_TRUSTED = 0.75
-"""Share of answers below which images are unlike a model's own. With the shipped one it is 99.5 % on MNIST of any
-polarity, 98 % on the bundled digits and 78 % or more on MNIST corrupted in the ways that leave 95 % to be read right
-(benchmarks/robustness.py); 42 % on MNIST transposed, 66 % mirrored, 67 % upside down, 2 % on Fashion-MNIST."""
+MIN_TRUSTED = 0.75
+"""Share of trusted predictions below which a dataset counts as out of distribution. For the shipped model it is 99.5 %
+on MNIST of any polarity, 98 % on the bundled digits and at least 78 % on MNIST under corruptions that leave 95 %
+accuracy (benchmarks/robustness.py); 42 % on MNIST transposed, 66 % mirrored, 67 % upside down, 2 % on Fashion-MNIST."""
 
 
 @torch.inference_mode()
 def infer(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
     """Compute the logits of every image in float32, in order, on the model's device.
 
-    The model is in eval mode meanwhile and in its former mode afterwards.
+    The model's train or eval mode is restored afterwards.
 
     Returns:
         float32 [N, classes] on the CPU.
@@ -54,9 +54,9 @@ def infer(model: nn.Module, split: Split, batch_size: int = 1000) -> Tensor:
 
 
 def infer_distributed(model: nn.Module, split: Split) -> Tensor:
-    """Compute the logits of every image as `infer` does, each process those of every n-th; all get all, in order."""
-    part = Split(split.images[rank() :: world_size()], split.labels[rank() :: world_size()])
-    return all_gather_rows(infer(model, part), len(split))
+    """Compute logits as `infer` does, sharded over the ranks; every rank returns all of them, in order."""
+    shard = Split(split.images[rank() :: world_size()], split.labels[rank() :: world_size()])
+    return all_gather_rows(infer(model, shard), len(split))
 
 
 def evaluate(
@@ -68,50 +68,50 @@ def evaluate(
 ) -> tuple[Report, Floats]:
     """Score a model, its logits divided by `temperature`, on every image of a split.
 
-    With its `ood_detector`, the report has the share of answers to be trusted.
+    With an `ood_detector`, the report includes the share of trusted predictions.
 
     Returns:
         The report, and the probabilities, float64 [N, classes].
 
     Raises:
-        InputError: the model gives logits that are not finite.
+        InputError: a logit is not finite.
     """
-    seen = infer_distributed(WithOODScore(model, ood_detector) if ood_detector else model, split)
-    if not seen.isfinite().all():
-        raise InputError("the model's answers are not finite; train it again, or name another with --checkpoint")
-    probabilities = softmax(seen[:, : len(classes)].double().numpy(), temperature)
+    outputs = infer_distributed(WithOODScore(model, ood_detector) if ood_detector else model, split)
+    if not outputs.isfinite().all():
+        raise InputError("the model's logits are not finite; train it again, or name another with --checkpoint")
+    probabilities = softmax(outputs[:, : len(classes)].double().numpy(), temperature)
     report = score(probabilities, split.labels.cpu().numpy(), classes)
     assert report.count == len(split)
     if ood_detector:
-        trusted = ood_detector.trusted(torch.from_numpy(probabilities.max(axis=1)), seen[:, -1])
+        trusted = ood_detector.trusted_share(torch.from_numpy(probabilities.max(axis=1)), outputs[:, -1])
         report = dataclasses.replace(report, trusted=trusted)
     return report, probabilities
 
 
 def warn_out_of_distribution(report: Report, dataset: str) -> None:
-    """Say on stderr where few answers are to be trusted, by more than chance in the images explains."""
-    if report.trusted is None or report.trusted >= FEWEST_TRUSTED:
+    """Warn on stderr if significantly fewer predictions than `MIN_TRUSTED` are trusted."""
+    if report.trusted is None:
         return
-    if wilson_interval(round(report.trusted * report.count), report.count)[1] < FEWEST_TRUSTED:
+    if wilson_interval(round(report.trusted * report.count), report.count)[1] < MIN_TRUSTED:
         print(
             f"\nWARNING: {dataset} is unlike what this model was trained on: transposed (as EMNIST's files are), "
-            f"mirrored, damaged? Of the answers {report.trusted:.1%} are to be trusted, on its own data {PASS:.1%}",
+            f"mirrored, corrupted? {report.trusted:.1%} of predictions are trusted, usually {PASS_RATE:.1%}",
             file=sys.stderr,
         )
 
 
 def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> Path:
-    """Score a checkpoint on a dataset's test split; write the report as JSON, draw the figures, print the report.
+    """Evaluate a checkpoint on a dataset's test split; write the report as JSON, draw the figures, print the report.
 
-    Of several processes each computes a share, and rank 0 prints, writes and draws.
+    All ranks compute; rank 0 prints, writes and draws.
 
     Args:
         checkpoint: the model.
-        file: where it is; the report's file is named after it.
-        dataset: any dataset; its classes are told by name.
+        file: its path; the report is named after it.
+        dataset: any dataset; its classes are matched by name.
         device: as in `pick_device`.
-        output_dir: gets saved_models/ and images/. Where the report of the default training is, its figures stay: those
-            of another dataset or preset then go to images/NAME/.
+        output_dir: folder for saved_models/ and images/. If it holds the report of the default training, figures of
+            another dataset or preset go to images/NAME/.
 
     Returns:
         The folder of the figures.
@@ -128,8 +128,8 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
     name = run_name(checkpoint.dataset, checkpoint.train_config.get("preset", "default"))
     result = name.removesuffix("_cnn") + elsewhere
-    mnist_is_here = (output_dir / DEFAULT.with_suffix(".json")).exists()
-    figures = output_dir / IMAGES / (result if mnist_is_here and result != "mnist" else "")
+    has_mnist = (output_dir / DEFAULT.with_suffix(".json")).exists()
+    figures = output_dir / IMAGES / (result if has_mnist and result != "mnist" else "")
     if rank() == 0:
         write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
         plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
@@ -140,8 +140,8 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
 
 
 def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: Path, dataset: str, path: Path) -> None:
-    """Write a report and what it is a report of as JSON."""
-    about = {
+    """Write a report, with its model and training, as JSON."""
+    context = {
         "model": file.name,
         "trained_on": checkpoint.dataset,
         "evaluated_on": f"{dataset} test split",
@@ -151,15 +151,11 @@ def write_report(report: Report, checkpoint: Checkpoint, parameters: int, file: 
         "history": checkpoint.history,
     }
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(about | dataclasses.asdict(report), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(context | dataclasses.asdict(report), indent=1) + "\n", encoding="utf-8")
 
 
 def check_output(output_dir: Path) -> None:
-    """Check that an evaluation can write below a folder, and remove what a killed one left there.
-
-    Raises:
-        InputError: it cannot.
-    """
+    """Check that a folder is writable, else raise InputError; remove partial files of killed processes."""
     for folder in (output_dir, output_dir / MODELS, output_dir / IMAGES):
         if folder == output_dir or folder.is_dir():
             check_writable(folder)
@@ -174,14 +170,14 @@ def command(
 ) -> None:
     """Evaluate a saved model on the test split: print and save its report, redraw the figures.
 
-    A folder that the model was not trained on counts as test images as a whole.
+    All images of a folder that the model was not trained on are test images.
 
     Args:
-        checkpoint: The model; where the default is missing, the one that ships with the checkout.
-        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto: the one it learned from.
-        data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
-        device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
-        output_dir: Gets saved_models/NAME.json and images/.
+        checkpoint: The model; if the default is missing, the one shipped with the checkout.
+        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto: what it was trained on.
+        data_dir: Folder with the data, searched before $MNIST_CNN_DATA and ./data.
+        device: cpu, cuda, mps, xpu; auto prefers an accelerator.
+        output_dir: Folder for saved_models/NAME.json and images/.
     """
     file = or_shipped(checkpoint)
     model = load_checkpoint(file)

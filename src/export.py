@@ -1,4 +1,4 @@
-"""A trained checkpoint becomes an .onnx file, held to the checkpoint's own answers before it is kept."""
+"""Exports a checkpoint as an .onnx file, which is kept only if its predictions equal the checkpoint's."""
 
 import copy
 import io
@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import Tensor, nn
@@ -28,27 +27,27 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
+from mnist_cnn.models.onnx_graph import OPSET
 from mnist_cnn.models.onnx_model import Floats, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import check_runtime, write_page
 
-MOST_DIFFERENCE = 1e-4  # between the probabilities of the file and of the checkpoint
-OPSET = 18
-CALIBRATE = 1000  # training images that choose the scales of eight bits
-ROUNDS = 11
+MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint
+CALIBRATION_IMAGES = 1000
+TIMED_RUNS = 11
 
 
 class Exported(nn.Module):
-    """What the file computes: a network with its temperature and its out-of-distribution score."""
+    """The exported computation: logits, calibrated probabilities and out-of-distribution score."""
 
     def __init__(self, network: Network, temperature: float, ood_detector: OODDetector, stride: bool) -> None:
-        """Fold the batch norms of a copy away, and the squares of pixels where the first convolution may stride."""
+        """Fold the batch norms of a copy, and its space-to-depth into a strided convolution if `stride`."""
         super().__init__()
-        self.network = fold(copy.deepcopy(network))
+        self.network = fold_batch_norm(copy.deepcopy(network))
         if stride:
-            unfold_pixels(self.network)
+            fold_space_to_depth(self.network)
         self.temperature = temperature
         self.ood_detector = ood_detector
 
@@ -59,32 +58,32 @@ class Exported(nn.Module):
 
 
 def members(network: Network) -> list[CNN]:
-    """Return the networks that an average is of, or the one."""
+    """Return the members of an ensemble, or the network itself."""
     return [part for part in network.modules() if isinstance(part, CNN)]
 
 
-def fold(network: Network) -> Network:
-    """Fold every batch norm into the convolution before it, and rectify before pooling, which runtimes fuse.
+def fold_batch_norm(network: Network) -> Network:
+    """Fold every batch norm into its convolution, and move ReLU before pooling, where runtimes fuse it.
 
-    A `Step` keeps its norm: its convolution serves other steps with statistics of their own.
+    A `RecurrentBlock` keeps its batch norm: its convolution is shared with blocks of other statistics.
     """
     for member in members(network):
         for number, stage in enumerate(member.stages):
             layers: list[nn.Module] = []
             assert isinstance(stage, nn.Sequential)
-            for layer in stage:  # not children(), which names a shared convolution once
+            for layer in stage:  # not children(), which skips a repeated module
                 if isinstance(layer, nn.BatchNorm2d):
-                    layers += folded(layers, layer)
+                    layers += fused(layers, layer)
                 elif not isinstance(layer, nn.ReLU):
                     layers.append(layer)
             member.stages[number] = nn.Sequential(*layers)
     return network
 
 
-def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
-    """Take a convolution, and a pooling where there is one, off a list; return them with a norm and a ReLU inside.
+def fused(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
+    """Remove a convolution, and its max pooling, from the end of a list; return them fused with batch norm and ReLU.
 
-    A norm that turns a channel's sign round does not commute with pooling, and stays.
+    A batch norm with a negative scale does not commute with max pooling, and is kept.
     """
     pool = [layers.pop()] if isinstance(layers[-1], nn.MaxPool2d) else []
     convolution = layers.pop()
@@ -94,35 +93,35 @@ def folded(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
     return [fuse_conv_bn_eval(convolution, norm), nn.ReLU(), *pool]
 
 
-def unfold_pixels(network: Network) -> None:
-    """Convolve pixels in strides of two, not squares of them folded into channels: the same sums without a copy.
+def fold_space_to_depth(network: Network) -> None:
+    """Replace space-to-depth and a 3x3 convolution by the equal 6x6 convolution of stride 2, which copies no pixels.
 
-    A looped network folds none.
+    A looped network has no space-to-depth.
     """
     for member in members(network):
         if member.config.looped:
             continue
         stage = member.stages[0]
         assert isinstance(stage, nn.Sequential)
-        squares = stage[0]
-        assert isinstance(squares, nn.Conv2d)
-        pixels = nn.Conv2d(1, squares.out_channels, kernel_size=6, stride=2, padding=2)
-        pixels.weight, pixels.bias = nn.Parameter(F.pixel_shuffle(squares.weight, 2)), squares.bias
-        member.fold, stage[0] = nn.Identity(), pixels
+        convolution = stage[0]
+        assert isinstance(convolution, nn.Conv2d)
+        strided = nn.Conv2d(1, convolution.out_channels, kernel_size=6, stride=2, padding=2)
+        strided.weight, strided.bias = nn.Parameter(F.pixel_shuffle(convolution.weight, 2)), convolution.bias
+        member.space_to_depth, stage[0] = nn.Identity(), strided
 
 
 def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
-    """Translate a model: uint8 [N, 28, 28] `pixels` to `logits`, `probabilities` and `ood_score`.
+    """Export a model to a graph from uint8 [N, 28, 28] `pixels` to `logits`, `probabilities` and `ood_score`.
 
     Args:
-        model: its network, temperature and ood_detector are inside.
-        stride: whether the first convolution reads pixels in strides, which is faster in floats and slower in bytes.
+        model: the model, with temperature and OOD detector.
+        stride: whether to fold space-to-depth into the first convolution: faster in float32, slower in int8.
     """
     exported = Exported(model.network, model.temperature, model.ood_detector, stride).eval()
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which is not needed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a warning about missing torchvision
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(
             exported,
             (example,),
@@ -136,27 +135,27 @@ def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
     assert program is not None
     proto = program.model_proto
     for part in (*proto.graph.node, *proto.graph.value_info, proto.graph):
-        part.ClearField("metadata_props")  # lines and paths of the source
+        part.ClearField("metadata_props")  # file paths and line numbers of the source
         part.ClearField("doc_string")
     return proto
 
 
-def quantized(proto: onnx.ModelProto, train: Pixels) -> onnx.ModelProto:
-    """Compute convolutions and the last layer in eight bits, scales chosen on training images, uint8 [N, 28, 28]."""
+def quantized(proto: onnx.ModelProto, calibration: Pixels) -> onnx.ModelProto:
+    """Quantize convolutions and the last layer to int8, calibrated on training images, uint8 [N, 28, 28]."""
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Hands out the images in batches, then None."""
+        """Returns the images in batches, then None."""
 
         def __init__(self) -> None:
-            self.batches = iter([{"pixels": batch} for batch in np.split(train, 10)])
+            self.batches = iter([{"pixels": batch} for batch in np.split(calibration, 10)])
 
         def get_next(self) -> dict[str, Pixels] | None:
             return next(self.batches, None)
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "quantized.onnx"
-        logging.disable(logging.WARNING)  # a preprocessing that folding has done already
+        logging.disable(logging.WARNING)  # its advice to fold batch norms first, which is done
         quantize_static(
             proto,
             path,
@@ -170,86 +169,80 @@ def quantized(proto: onnx.ModelProto, train: Pixels) -> onnx.ModelProto:
         return onnx.load(path)
 
 
-def serialised(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
-    """Check a model and turn it, with its metadata, into a file's bytes."""
+def serialized(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
+    """Check a model and serialize it with its metadata and checksum."""
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     return with_checksum(proto.SerializeToString())
 
 
-def check_same(found: Floats, expected: Floats) -> None:
-    """Check that two models give the same probabilities [N, classes].
+def check_equal(found: Floats, expected: Floats) -> None:
+    """Check that two models predict the same classes and probabilities [N, classes] within `MAX_DIFFERENCE`.
 
     Raises:
-        InputError: they do not.
+        InputError: they differ.
     """
     difference = float(np.abs(found - expected).max())
-    others = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
-    if others or not difference <= MOST_DIFFERENCE:
+    changed = int((found.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    if changed or not difference <= MAX_DIFFERENCE:
         raise InputError(
-            f"the exported probabilities differ by {difference:.1e} and {others} of {len(found)} answers from the "
+            f"the exported probabilities differ by {difference:.1e} and {changed} of {len(found)} predictions from the "
             "checkpoint's; no file was written: report this with the checkpoint"
         )
 
 
-def check_worth(small: bytes, large: bytes, images: Pixels) -> None:
-    """Check that a quantised file is smaller than the other, and not slower: medians of alternating runs.
+def check_benefit(int8: bytes, float32: bytes, images: Pixels) -> None:
+    """Check that a quantized file is smaller and not slower, by the medians of alternating runs.
 
     Raises:
-        InputError: it is not.
+        InputError: it is larger or slower.
     """
-    models = parse(small, "int8"), parse(large, "float32")
+    models = parse(int8, "int8"), parse(float32, "float32")
     seconds: tuple[list[float], list[float]] = [], []
-    for _ in range(ROUNDS):
-        for model, spent in zip(models, seconds, strict=True):
+    for _ in range(TIMED_RUNS):
+        for model, times in zip(models, seconds, strict=True):
             start = time.perf_counter()
             model.infer(images)
-            spent.append(time.perf_counter() - start)
-    times = statistics.median(seconds[1]) / statistics.median(seconds[0])
-    print(f"int8: {len(small):,} bytes instead of {len(large):,}, {times:.2f} times as fast", file=sys.stderr)
-    if len(small) >= len(large) or times < 1:
+            times.append(time.perf_counter() - start)
+    speedup = statistics.median(seconds[1]) / statistics.median(seconds[0])
+    print(f"int8: {len(int8):,} bytes instead of {len(float32):,}, {speedup:.2f} times as fast", file=sys.stderr)
+    if len(int8) >= len(float32) or speedup < 1:
         raise InputError("int8 is not both smaller and faster here; no file was written: leave --quantize out")
 
 
-def accuracy_of(probabilities: Floats, labels: npt.NDArray[np.int64]) -> float:
-    """Return the share of right answers."""
-    return float((probabilities.argmax(axis=1) == labels).mean())
-
-
 def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | None = None) -> tuple[float, float]:
-    """Write a checkpoint as .onnx, unless its answers on the test split differ.
+    """Export a checkpoint as .onnx, unless its predictions on the test split differ.
 
     Args:
         file: the checkpoint.
         output: the file to write.
-        quantize: whether to compute in eight bits. Answers may then differ a little, but the file must be worth it.
-        data_dir: as in `load`.
+        quantize: whether to quantize to int8; predictions may then differ, but the file must be smaller and faster.
+        data_dir: as in `load_dataset`.
 
     Returns:
-        The accuracy of the checkpoint and of the file.
+        The accuracies of checkpoint and file.
 
     Raises:
-        InputError: the checkpoint or the dataset cannot be read, or the file fails its checks.
+        InputError: the checkpoint or the dataset cannot be read, or a check fails.
     """
     checkpoint = load_checkpoint(file)
-    expected = TorchModel(checkpoint, file)
+    model = TorchModel(checkpoint, file)
     dataset = with_classes(load_dataset(checkpoint.dataset, data_dir), checkpoint.classes, file)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
-    proto, metadata = to_onnx(expected), expected.metadata
-    wanted = expected.infer(images)[0]
-    accuracy = accuracy_of(wanted, labels)
-    content = serialised(proto, metadata | {"accuracy": repr(accuracy)})
-    found = parse(content, str(output)).infer(images)[0]
-    check_same(found, wanted)
+    expected = model.infer(images)[0]
+    accuracy = exported_accuracy = float((expected.argmax(axis=1) == labels).mean())
+    content = serialized(to_onnx(model), model.metadata | {"accuracy": repr(accuracy)})
+    check_equal(parse(content, str(output)).infer(images)[0], expected)
     if quantize:
-        small = quantized(to_onnx(expected, stride=False), dataset.train.images[:CALIBRATE, 0].numpy())
-        found = parse(serialised(small, metadata), str(output)).infer(images)[0]
-        small_content = serialised(small, metadata | {"accuracy": repr(accuracy_of(found, labels))})
-        check_worth(small_content, content, images[:500])
-        content = small_content
+        proto = quantized(to_onnx(model, stride=False), dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
+        found = parse(serialized(proto, model.metadata), str(output)).infer(images)[0]
+        exported_accuracy = float((found.argmax(axis=1) == labels).mean())
+        int8 = serialized(proto, model.metadata | {"accuracy": repr(exported_accuracy)})
+        check_benefit(int8, content, images[:500])
+        content = int8
     with atomic_write(output) as temporary:
         temporary.write_bytes(content)
-    return accuracy, accuracy_of(found, labels)
+    return accuracy, exported_accuracy
 
 
 def command(
@@ -260,15 +253,15 @@ def command(
     runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
 ) -> None:
-    """Write a trained model as one .onnx file, which predicts without PyTorch; with --web, a page without a server too.
+    """Export a trained model as one .onnx file, which needs no PyTorch; with --web, also as a static web page.
 
     Args:
-        checkpoint: The trained model; where the default is missing, the one that ships with the checkout.
-        output: The file to write, an .onnx.
-        quantize: Compute in eight bits; kept only where that is smaller and faster.
-        web: Folder to write the drawing page to, with the model: static files for any web host.
-        runtime: Folder of npm's package onnxruntime-web, for --web.
-        data_dir: Folder with the data to compare on, looked in before $MNIST_CNN_DATA and ./data.
+        checkpoint: The trained model; if the default is missing, the one shipped with the checkout.
+        output: The .onnx file to write.
+        quantize: Quantize to int8; the file is kept only if it is smaller and faster.
+        web: Folder for the drawing page and the model: static files for any web host.
+        runtime: Folder of the npm package onnxruntime-web, for --web.
+        data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
     """
     checkpoint = or_shipped(checkpoint)
     path = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))

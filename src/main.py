@@ -1,4 +1,4 @@
-"""The default job: load, fit, save, evaluate once on the test split, draw the figures."""
+"""The training command: load, fit, save, evaluate once on the test split, draw the figures."""
 
 import argparse
 import sys
@@ -17,19 +17,18 @@ from mnist_cnn.common.names import printable
 from mnist_cnn.data_loader import Dataset, check_testable, load_dataset, rehearse, with_classes
 from mnist_cnn.evaluate import MODELS, check_output, evaluate_and_show
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
-from mnist_cnn.train import fit, learn_limits
+from mnist_cnn.train import add_ood_detector, fit
 from mnist_cnn.training.config import PRESETS, TrainConfig, run_name, with_enough_epochs
 from mnist_cnn.training.tracking import log_figures
 
 
 def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
-    """Train, save and evaluate a model, with others if torchrun started some; return where it is saved.
+    """Train, save and evaluate a model, on all ranks if torchrun started several; return its path.
 
     Args:
         config: the settings.
-        enough_epochs: whether a small dataset is shown more often than the settings say.
+        enough_epochs: whether to raise the epochs for a small dataset.
     """
-    path = config.output_dir / MODELS
     with process_group(config.worker_timeout):
         pick_device(config.device)
         if rank() == 0:
@@ -37,14 +36,14 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
         dataset = load_dataset(config.dataset, config.data_dir)
         check_testable(dataset)
         if config.init_from:
-            dataset = with_known(config.init_from, dataset, config.data_dir)
+            dataset = with_rehearsal(config.init_from, dataset, config.data_dir)
         if enough_epochs:
             config = with_enough_epochs(config, len(dataset.train))
         images = pluralize(len(dataset.train), "image")
-        print(f"training on {printable(dataset.name)}: {images}, test split with_checksum until the end")
+        print(f"training on {printable(dataset.name)}: {images}, test split held out until the end")
         checkpoint = fit(dataset, config)
-        path /= f"{run_name(dataset.name, config.preset)}_final.pth"
-        checkpoint = broadcast_object(learn_limits(checkpoint, dataset) if rank() == 0 else checkpoint)
+        path = config.output_dir / MODELS / f"{run_name(dataset.name, config.preset)}_final.pth"
+        checkpoint = broadcast_object(add_ood_detector(checkpoint, dataset) if rank() == 0 else checkpoint)
         if rank() == 0:
             save_checkpoint(checkpoint, path)
         seconds = sum(epoch["seconds"] for epoch in checkpoint.history)
@@ -55,11 +54,11 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
     return path
 
 
-def with_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
-    """Number a dataset's classes as a model does, and mix in what the model was trained on.
+def with_rehearsal(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
+    """Map a dataset's classes to a model's, and mix in images that the model was trained on (rehearsal).
 
     Raises:
-        InputError: one of the two has classes that the model does not know.
+        InputError: one of the two datasets has classes that the model does not have.
     """
     model = load_checkpoint(path)
     dataset = with_classes(dataset, model.classes, path)
@@ -67,14 +66,14 @@ def with_known(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
 
 
 def read_config(argv: Sequence[str] | None, prog: str) -> tuple[TrainConfig, bool]:
-    """Read the flags; those not given come from the preset, `fine-tune` where there is a model to go on from.
+    """Parse the flags; the preset gives the defaults, `fine-tune` if --init-from is given.
 
     Returns:
-        The settings, and whether the epochs are the preset's own, which a small dataset may raise.
+        The settings, and whether the epochs are the preset's, which may be raised for a small dataset.
     """
     names = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in ("--preset", "--init-from", "--epochs"):
-        names.add_argument(name, nargs="?")  # without a value `parse` refuses it
+        names.add_argument(name, nargs="?")  # `parse` rejects a flag without a value
     known = names.parse_known_args(argv)[0]
     preset = known.preset or ("fine-tune" if known.init_from else "default")
     return parse(PRESETS.get(preset, PRESETS["default"]).train, argv, prog), known.epochs is None

@@ -17,7 +17,7 @@ CALLS: dict[str, list[str]] = {
     "predict": ["predict", *[PHOTO] * 40, "--show-steps", "steps"],
     "serve": ["serve", "--port", "0"],
     "export": ["export", "--checkpoint", MODELS[0], "--output", "exported/model.onnx"],
-    "average": ["average", *MODELS, "--output", "averaged/model.pth"],
+    "ensemble": ["ensemble", *MODELS, "--output", "ensembled/model.pth"],
     "compare": ["compare", "a", "b", "--output", "compared/curves.png"],
     "study": ["study", *FAST, "--seeds", "2", "--output", "studied/rows.jsonl"],
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mnist_cnn.cnn_model import CNN, ModelConfig, Step
+from mnist_cnn.cnn_model import CNN, ModelConfig, RecurrentBlock
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
 
@@ -33,7 +33,7 @@ def test_normalisation_is_inside_the_model() -> None:
     images = RAW.clone()
     images[:, :, [0, -1]] = images[:, :, :, [0, -1]] = 0  # a dark border
     images[:, :, 5, 5] = 255
-    features = model.stages(model.fold(images.float() / 255 * 2 - 0.5))
+    features = model.stages(model.space_to_depth(images.float() / 255 * 2 - 0.5))
     torch.testing.assert_close(model(images), model.classifier(features.flatten(1)))
     assert {"normalize.mean", "normalize.std"} <= set(model.state_dict())
 
@@ -72,7 +72,7 @@ def test_one_convolution_describes_by_itself() -> None:
     assert CNN(ModelConfig(stages=((4,),))).eval().logits_and_features(RAW)[1].shape == (3, 4)
 
 
-def test_the_fold_is_a_strided_convolution_in_disguise() -> None:
+def test_space_to_depth_and_3x3_equal_a_strided_6x6_convolution() -> None:
     torch.manual_seed(0)
     model = CNN(ModelConfig(stages=((6,),))).eval()
     convolution = model.get_submodule("stages.0.0")
@@ -80,7 +80,7 @@ def test_the_fold_is_a_strided_convolution_in_disguise() -> None:
     kernel = F.pixel_shuffle(convolution.weight, 2)  # [6, 1, 6, 6]
     pixels = RAW.float()
     torch.testing.assert_close(
-        convolution(model.fold(pixels)), F.conv2d(pixels, kernel, stride=2, padding=2), rtol=1e-4, atol=1e-2
+        convolution(model.space_to_depth(pixels)), F.conv2d(pixels, kernel, stride=2, padding=2), rtol=1e-4, atol=1e-2
     )
 
 
@@ -126,7 +126,7 @@ def test_a_loop_counts_once_and_survives_a_checkpoint() -> None:
 def test_steps_share_weights_but_not_statistics_and_add_to_what_they_saw() -> None:
     model = CNN(LOOPED)
     model(RAW)
-    steps = [layer for layer in model.modules() if isinstance(layer, Step)]
+    steps = [layer for layer in model.modules() if isinstance(layer, RecurrentBlock)]
     assert len(steps) == 4
     assert len({id(step.convolution) for step in steps}) == 1
     assert not torch.equal(steps[0].mean, steps[1].mean)
@@ -147,7 +147,7 @@ def test_a_loop_is_described_step_by_step() -> None:
 def test_the_classifier_can_see_means() -> None:
     model = CNN(ModelConfig(stages=((8,), (16,)), average=True)).eval()
     assert model.classifier.in_features == 16
-    means = model.stages(model.fold(model.normalize(RAW))).flatten(2).mean(dim=2)
+    means = model.stages(model.space_to_depth(model.normalize(RAW))).flatten(2).mean(dim=2)
     torch.testing.assert_close(model(RAW), model.classifier(means))
 
 

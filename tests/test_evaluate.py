@@ -17,7 +17,7 @@ from mnist_cnn.download import FILES
 from mnist_cnn.evaluate import evaluate, infer, warn_out_of_distribution
 from mnist_cnn.metrics import score
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.models.ood import PASS, fit_ood_detector
+from mnist_cnn.models.ood import PASS_RATE, fit_ood_detector
 from test_data_loader import idx
 
 FIGURES = {
@@ -113,7 +113,7 @@ UNLIKE_MNIST: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("change", LIKE_MNIST | UNLIKE_MNIST)
-def test_images_unlike_the_models_own_are_hinted_at(
+def test_an_out_of_distribution_dataset_is_warned_about(
     mnist: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str], change: str
 ) -> None:
     model = load_checkpoint(shipped)
@@ -121,12 +121,12 @@ def test_images_unlike_the_models_own_are_hinted_at(
     split = Split(images, mnist.test.labels[:2000])
     report, _ = evaluate(model.build_model(), split, mnist.classes, model.temperature, model.ood_detector)
     warn_out_of_distribution(report, "theirs")
-    said = capsys.readouterr().err
-    assert ("theirs is unlike what this model was trained on: transposed" in said) == (change in UNLIKE_MNIST)
-    assert (f"{report.trusted:.1%} are to be trusted" in said) == (change in UNLIKE_MNIST)
+    errors = capsys.readouterr().err
+    assert ("theirs is unlike what this model was trained on: transposed" in errors) == (change in UNLIKE_MNIST)
+    assert (f"{report.trusted:.1%} of predictions are trusted" in errors) == (change in UNLIKE_MNIST)
 
 
-def test_real_digits_are_not_hinted_at(
+def test_real_digits_are_not_warned_about(
     real_digits: Path, digits: Dataset, shipped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = load_checkpoint(shipped)
@@ -136,7 +136,7 @@ def test_real_digits_are_not_hinted_at(
     assert "WARNING" not in capsys.readouterr().err
 
 
-def test_a_few_doubtful_answers_are_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_few_untrusted_predictions_are_not_warned_about(capsys: pytest.CaptureFixture[str]) -> None:
     report = score(np.eye(2), np.array([0, 1]), ("a", "b"))
     for trusted, count, hint in (
         (0.5, 4, False),
@@ -149,7 +149,7 @@ def test_a_few_doubtful_answers_are_no_hint(capsys: pytest.CaptureFixture[str]) 
         assert bool(capsys.readouterr().err) == hint
 
 
-def test_a_transposed_folder_is_hinted_at_by_the_command(program: Program, mnist: Dataset, tmp_path: Path) -> None:
+def test_the_command_warns_about_a_transposed_folder(program: Program, mnist: Dataset, tmp_path: Path) -> None:
     (tmp_path / "emnist").mkdir()
     for file in FILES:
         split = mnist.train if file.startswith("train") else mnist.test
@@ -160,16 +160,16 @@ def test_a_transposed_folder_is_hinted_at_by_the_command(program: Program, mnist
     report = json.loads((tmp_path / "saved_models" / "mnist_cnn_final_on_emnist.json").read_text(encoding="utf-8"))
     assert report["trusted"] < 0.6
     assert result.stderr.startswith("\nWARNING: emnist is unlike what this model was trained on: transposed")
-    assert f"{report['trusted']:.1%} are to be trusted" in result.stderr
+    assert f"{report['trusted']:.1%} of predictions are trusted" in result.stderr
 
 
-def test_an_average_counts_its_trusted_answers_in_one_pass(digits: Dataset) -> None:
+def test_an_ensemble_counts_its_trusted_predictions_in_one_pass(digits: Dataset) -> None:
     torch.manual_seed(0)
     model = build(ModelConfig(stages=((4,), (8,)), members=2)).eval()
     train, val = split_off(digits.train, 0.3)
     ood_detector = fit_ood_detector(model, train, val, 1.0)
     report, probabilities = evaluate(model, val, digits.classes, 1.0, ood_detector)
-    assert report.trusted == pytest.approx(PASS, abs=0.005)
+    assert report.trusted == pytest.approx(PASS_RATE, abs=0.005)
     np.testing.assert_array_equal(probabilities, evaluate(model, val, digits.classes)[1])
 
 

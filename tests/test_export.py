@@ -16,7 +16,7 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
-from mnist_cnn.export import check_same, export, fold, quantized, serialised, to_onnx
+from mnist_cnn.export import check_equal, export, fold_batch_norm, quantized, serialized, to_onnx
 from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
 from mnist_cnn.models.ood import fit_ood_detector
@@ -74,7 +74,7 @@ def test_eight_bits_of_any_network_are_read_again(config: ModelConfig, digits: D
     checkpoint, images = untrained(config, digits), digits.test.images[:20, 0].numpy()
     save_checkpoint(checkpoint, tmp_path / "model.pth")
     expected = TorchModel(checkpoint, tmp_path / "model.pth")
-    found = parse(serialised(quantized(to_onnx(expected, stride=False), images), expected.metadata), "model.onnx")
+    found = parse(serialized(quantized(to_onnx(expected, stride=False), images), expected.metadata), "model.onnx")
     assert np.abs(found.infer(images)[0] - expected.infer(images)[0]).mean() < 0.05
 
 
@@ -84,7 +84,7 @@ def test_folding_keeps_logits_and_leaves_no_norm(shared: bool) -> None:
     torch.nn.init.uniform_(network.get_parameter("stages.0.5.weight"), 0.5, 2)
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     expected = network(images)
-    folded = fold(network)
+    folded = fold_batch_norm(network)
     torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
 
@@ -97,11 +97,11 @@ def test_the_shipped_file_copies_no_pixels_and_has_no_norm_left() -> None:
 
 def test_other_answers_are_refused() -> None:
     expected = np.array([[0.9, 0.1], [0.2, 0.8]])
-    check_same(expected + 5e-5, expected)
+    check_equal(expected + 5e-5, expected)
     with pytest.raises(InputError, match=r"differ by 2.0e-04 and 0 of 2"):
-        check_same(expected + 2e-4, expected)
+        check_equal(expected + 2e-4, expected)
     with pytest.raises(InputError, match=r"differ by 7.0e-01 and 1 of 2"):
-        check_same(np.array([[0.2, 0.8], [0.2, 0.8]]), expected)
+        check_equal(np.array([[0.2, 0.8], [0.2, 0.8]]), expected)
 
 
 def test_eight_bits_are_kept_only_where_they_are_worth_it(program: Program, tmp_path: Path, mnist_data: Path) -> None:

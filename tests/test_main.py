@@ -118,7 +118,9 @@ def test_ctrl_c_keeps_the_last_step_and_resuming_ends_bit_identical(program: Pro
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    place = re.search(r"stopped in epoch (\d+) of 30, after step (\d+), which is safe; go on with --resume$", errors)
+    place = re.search(
+        r"stopped in epoch (\d+) of 30, after step (\d+); progress is saved, continue with --resume$", errors
+    )
     assert place, errors
     assert (checkpoints / f"digits_fast_epoch_{place[1]}_step_{place[2]}.pth").is_file()
     assert not (tmp_path / "parts" / "saved_models" / "digits_fast_final.pth").exists()

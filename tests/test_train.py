@@ -15,10 +15,11 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.evaluate import infer
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.train import EpochRecord, fit
+from mnist_cnn.train import fit
 from mnist_cnn.training.augment import AugmentConfig
 from mnist_cnn.training.config import PRESETS, TrainConfig
 from mnist_cnn.training.learner import build_learner, train_step
+from mnist_cnn.training.resume import EpochRecord
 from mnist_cnn.training.run_dir import RunDir
 
 
@@ -78,13 +79,13 @@ def test_one_seed_gives_bit_identical_weights(tmp_path: Path, digits: Dataset) -
     assert not torch.equal(first.state_dict["classifier.weight"], other.state_dict["classifier.weight"])
 
 
-def test_the_test_split_is_sealed(tmp_path: Path, digits: Dataset) -> None:
-    class Sealed(Split):
+def test_the_test_split_is_held_out(tmp_path: Path, digits: Dataset) -> None:
+    class HeldOut(Split):
         def __getattribute__(self, name: str) -> Any:
             raise AssertionError(f"training looked at {name} of the test split")
 
-    with_checksum = dataclasses.replace(digits, test=Sealed(digits.test.images, digits.test.labels))
-    assert_same_weights(fit(with_checksum, config(tmp_path / "a")), fit(digits, config(tmp_path / "b")))
+    held_out = dataclasses.replace(digits, test=HeldOut(digits.test.images, digits.test.labels))
+    assert_same_weights(fit(held_out, config(tmp_path / "a")), fit(digits, config(tmp_path / "b")))
 
 
 def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset) -> None:
@@ -138,11 +139,13 @@ def test_a_checkpoint_without_the_state_of_a_training_is_not_resumed(
     fit(digits, settings)
     path = tmp_path / "saved_models" / "checkpoints" / "digits_fast_epoch_1.pth"
     save_checkpoint(dataclasses.replace(load_checkpoint(path), training_state=state), path)
-    with pytest.raises(InputError, match=r"cannot go on in .*checkpoints: the newest checkpoint does not say how far"):
+    with pytest.raises(
+        InputError, match=r"cannot resume in .*checkpoints: the newest checkpoint has no valid training state"
+    ):
         fit(digits, dataclasses.replace(settings, resume=True))
 
 
-def test_nothing_to_resume_is_said(tmp_path: Path, digits: Dataset) -> None:
+def test_nothing_to_resume_is_reported(tmp_path: Path, digits: Dataset) -> None:
     with pytest.raises(InputError, match=r"nothing to resume in .*checkpoints; leave out --resume"):
         fit(digits, config(tmp_path, resume=True))
 

@@ -66,14 +66,14 @@ def test_a_command_names_the_extra_that_it_misses(empty: Path, tmp_path: Path, c
     result = run(tmp_path, empty / "mnist-cnn", command)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
-    assert f"pip install 'mnist-cnn[{extra}]'" in result.stderr
+    assert f"run pip install -e '.[{extra}]' in the checkout" in result.stderr
 
 
 def test_a_pth_needs_torch_and_says_so(empty: Path, tmp_path: Path) -> None:
     checkpoint = ROOT / "saved_models" / "mnist_cnn_final.pth"
     result = run(tmp_path, empty / "mnist-cnn", "predict", PHOTO, "--checkpoint", checkpoint)
     assert result.returncode == 2
-    assert "needs torch: pip install 'mnist-cnn[train]'" in result.stderr
+    assert "needs torch: run pip install -e '.[train]' in the checkout" in result.stderr
 
 
 def test_the_page_is_served_from_the_wheel(empty: Path, wheel: Path, tmp_path: Path) -> None:

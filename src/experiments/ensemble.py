@@ -1,4 +1,4 @@
-"""Several trained networks become one model: their logits are averaged."""
+"""Combines trained networks into one model, an ensemble: their logits are result."""
 
 import dataclasses
 import sys
@@ -14,22 +14,22 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
 from mnist_cnn.data_loader import Dataset, load_dataset, split_off, with_classes
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnist_cnn.train import calibrate, learn_limits
+from mnist_cnn.train import add_ood_detector, calibrate
 
 
-def average(members: Sequence[Checkpoint], dataset: Dataset) -> Checkpoint:
-    """Average the logits of networks of one shape, each divided by its own temperature.
+def build_ensemble(members: Sequence[Checkpoint], dataset: Dataset) -> Checkpoint:
+    """Combine networks of one architecture: average their logits, each divided by its member's temperature.
 
-    The temperature of the average and its limits of trust come from the validation split, which is the same for all.
+    Temperature and OOD thresholds of the ensemble are fitted on the validation split, which the members share.
     """
     first = members[0]
-    joined = dataclasses.replace(
+    ensemble = dataclasses.replace(
         first,
         model_config=dataclasses.replace(first.model_config, members=len(members)),
         state_dict={
             f"members.{number}.{name}": tensor
             for number, member in enumerate(members)
-            for name, tensor in tempered(member).items()
+            for name, tensor in scaled(member).items()
         },
         train_config=first.train_config | {"seed": [member.train_config["seed"] for member in members]},
         history=[],
@@ -37,11 +37,11 @@ def average(members: Sequence[Checkpoint], dataset: Dataset) -> Checkpoint:
         training_state=None,
     )
     val = split_off(dataset.train, first.train_config["val_size"])[1]
-    return learn_limits(dataclasses.replace(joined, temperature=calibrate(joined.build_model(), val)), dataset)
+    return add_ood_detector(dataclasses.replace(ensemble, temperature=calibrate(ensemble.build_model(), val)), dataset)
 
 
-def tempered(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the weights with the temperature divided out of the last layer."""
+def scaled(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the weights, those of the last layer divided by the temperature."""
     return {
         name: tensor / checkpoint.temperature if name.startswith("classifier.") else tensor
         for name, tensor in checkpoint.state_dict.items()
@@ -49,18 +49,18 @@ def tempered(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
-    """Check that networks can be averaged.
+    """Check that models can be members of one ensemble.
 
     Raises:
-        InputError: there is only one, or they differ in shape, in data or in their validation images.
+        InputError: there is only one, or they differ in architecture, dataset or validation split.
     """
     if len(members) < 2:
-        raise InputError(f"{pluralize(len(members), 'model')} cannot be averaged; name two or more")
+        raise InputError(f"an ensemble of {pluralize(len(members), 'model')}; name two or more")
     for member, path in zip(members, paths, strict=True):
         if member.model_config.members > 1:
-            raise InputError(f"{path} is an average already; name its members")
+            raise InputError(f"{path} is an ensemble already; name its members")
         if not {"seed", "val_size"} <= member.train_config.keys():
-            raise InputError(f"{path} does not say its seed and val-size; train it again")
+            raise InputError(f"{path} does not record its seed and val_size; train it again")
         for what, own, first in (
             ("dataset", member.dataset, members[0].dataset),
             ("classes", member.classes, members[0].classes),
@@ -68,7 +68,7 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
             ("validation split", member.train_config["val_size"], members[0].train_config["val_size"]),
         ):
             if own != first:
-                raise InputError(f"{path} has another {what} than {paths[0]}; average models of one preset")
+                raise InputError(f"{path} has another {what} than {paths[0]}; an ensemble needs models of one preset")
 
 
 def command(
@@ -76,19 +76,19 @@ def command(
     output: Path,
     data_dir: Path | None = None,
 ) -> None:
-    """Average the logits of two or more models trained with different seeds; save them as one that predict can load.
+    """Combine models trained with different seeds into one, which averages their logits and which predict can load.
 
     Args:
-        models: Models of one preset: `mnist-cnn study --preset best --keep FOLDER` makes them.
-        output: The averaged model's file.
-        data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
+        models: Two or more models of one preset, as `mnist-cnn study --preset best --keep FOLDER` saves them.
+        output: File of the ensemble.
+        data_dir: Folder with the data, searched before $MNIST_CNN_DATA and ./data.
     """
     members = [load_checkpoint(path) for path in models]
     check_alike(members, models)
     check_writable(output.parent, "--output")
     dataset = with_classes(load_dataset(members[0].dataset, data_dir), members[0].classes, models[0])
-    save_checkpoint(average(members, dataset), output)
-    print(f"{len(members)} models averaged: {output}")
+    save_checkpoint(build_ensemble(members, dataset), output)
+    print(f"ensemble of {len(members)} models: {output}")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "ensemble.py") -> None:

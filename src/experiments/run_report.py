@@ -1,4 +1,4 @@
-"""What a finished training left behind: its report found, named and read."""
+"""The reports of finished trainings: finding, naming and reading them."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.evaluate import MODELS
-from mnist_cnn.training.config import flat
+from mnist_cnn.training.config import flatten
 
 REPORTS = "*_final.json"
 ASK = "name the --output-dir of a finished training, or a report, the .json beside a model"
@@ -16,17 +16,17 @@ ASK = "name the --output-dir of a finished training, or a report, the .json besi
 
 @dataclass(frozen=True)
 class Run:
-    """What the report of a training says.
+    """The report of a training.
 
     Attributes:
-        title: tells the run from the others.
-        dataset: what it was trained on.
-        settings: values by name, dotted where nested.
-        results: by name, as they are printed.
+        title: unique among the runs compared.
+        dataset: name of the training dataset.
+        settings: values by name, dots in the names of nested ones.
+        results: by name, formatted.
         interval: 95 % interval of the accuracy, 0..1.
-        epochs: of the curves; an average of networks has none.
-        val_loss: nats, an epoch a value.
-        val_errors: share of the validation images read wrong, 0..1, an epoch a value.
+        epochs: epoch numbers; an ensemble has none.
+        val_loss: nats, per epoch.
+        val_errors: error rate on the validation split, 0..1, per epoch.
     """
 
     title: str
@@ -40,7 +40,7 @@ class Run:
 
 
 def find_report(run: Path) -> Path:
-    """Find the report of a run: the file itself, or the one in a training's output folder.
+    """Return the report of a run, given as the file itself or as a training's output folder.
 
     Raises:
         InputError: there is none, or more than one.
@@ -58,24 +58,24 @@ def find_report(run: Path) -> Path:
 
 
 def titles(reports: Sequence[Path]) -> list[str]:
-    """Name runs after their folders, and after their files where a folder has two or is not a training's."""
+    """Name runs after their output folders, or after their files if a folder has two or none is known."""
     files = [report.absolute() for report in reports]
     folders = [file.parents[1] if file.parent.name == MODELS.name else file for file in files]
-    places = [folder if folders.count(folder) == 1 else file for folder, file in zip(folders, files, strict=True)]
-    return [shortest(place, places) for place in places]
+    paths = [folder if folders.count(folder) == 1 else file for folder, file in zip(folders, files, strict=True)]
+    return [shortest_suffix(path, paths) for path in paths]
 
 
-def shortest(place: Path, places: Sequence[Path]) -> str:
-    """Return the last parts of a path, as many as no other path ends with."""
-    tails = ((place.parts[-n:], [other.parts[-n:] for other in places]) for n in range(1, len(place.parts) + 1))
-    return str(Path(*next(tail for tail, others in tails if others.count(tail) == 1)))
+def shortest_suffix(path: Path, paths: Sequence[Path]) -> str:
+    """Return the fewest last parts of a path that no other path ends with."""
+    suffixes = ((path.parts[-n:], [other.parts[-n:] for other in paths]) for n in range(1, len(path.parts) + 1))
+    return str(Path(*next(suffix for suffix, others in suffixes if others.count(suffix) == 1)))
 
 
 def read_run(path: Path, title: str) -> Run:
     """Read a report.
 
     Raises:
-        InputError: the file is not JSON, or JSON of something else.
+        InputError: the file is not JSON, or not a report.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -94,17 +94,17 @@ def read_run(path: Path, title: str) -> Run:
             [1 - float(epoch["val_accuracy"]) for epoch in report["history"]],
         )
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise InputError(f"{path} is not a report: the JSON is of something else; {ASK}") from None
+        raise InputError(f"{path} is not a report of a training; {ASK}") from None
 
 
 def settings(report: dict[str, Any]) -> dict[str, Any]:
-    """Gather what was there before the training."""
+    """Return the settings of a training."""
     parameters = f"{report['parameters']:,}"
-    return {"trained on": report["trained_on"], "parameters": parameters, **flat(report["train_config"])}
+    return {"trained on": report["trained_on"], "parameters": parameters, **flatten(report["train_config"])}
 
 
 def results(report: dict[str, Any]) -> dict[str, str]:
-    """Gather what came of a training, as text; an average of networks has no history."""
+    """Return the results of a training as text; an ensemble has no history."""
     low, high = report["interval"]
     scores = {
         "evaluated on": str(report["evaluated_on"]),

@@ -1,4 +1,4 @@
-"""One recipe, many seeds: a row per seed, and the mean that may be published."""
+"""Trains one preset with many seeds: a row of results per seed, then mean and standard deviation."""
 
 import dataclasses
 import json
@@ -32,44 +32,41 @@ from mnist_cnn.training.config import PRESETS, TrainConfig, run_name, with_enoug
 from mnist_cnn.training.run_dir import RunDir
 
 Row = dict[str, Any]
-SECONDS_BETWEEN_LOOKS = 0.2
+POLL_SECONDS = 0.2
 
 
-def run_seed(dataset: Dataset, config: TrainConfig, shape: ModelConfig | None = None, keep: Path | None = None) -> Row:
-    """Train one seed, of the preset's network or another, and score it once on the test split.
-
-    What an earlier process left unfinished in `config.output_dir` is gone on with.
+def run_seed(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None, keep: Path | None = None) -> Row:
+    """Train one seed and evaluate it once on the test split; resumes an unfinished training in `config.output_dir`.
 
     Args:
         dataset: the data.
-        config: with a folder of this seed's own.
-        shape: a network other than the preset's.
-        keep: gets the model.
+        config: settings, with an output folder for this seed only.
+        model: the architecture, by default the preset's.
+        keep: folder to save the model in.
     """
-    folder = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset))
-    begun = bool(folder.newest_first())
-    checkpoint = fit(dataset, dataclasses.replace(config, resume=begun), shape)
+    run_dir = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    checkpoint = fit(dataset, dataclasses.replace(config, resume=bool(run_dir.newest_first())), model)
     if keep:
         save_checkpoint(checkpoint, keep / f"{dataset.name}_{config.preset}_seed_{config.seed}.pth")
-    model = checkpoint.build_model().to(pick_device(config.device))
-    report, probabilities = evaluate(model, dataset.test, dataset.classes, checkpoint.temperature)
+    network = checkpoint.build_model().to(pick_device(config.device))
+    report, probabilities = evaluate(network, dataset.test, dataset.classes, checkpoint.temperature)
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != dataset.test.labels.numpy())
     return {
         "dataset": dataset.name,
         "recipe": config.recipe(),
-        "parameters": model.parameter_count(),
+        "parameters": network.parameter_count(),
         "accuracy": report.accuracy,
         "loss": report.loss,
         "calibration_error": report.calibration_error,
         "val_accuracy": checkpoint.history[-1]["val_accuracy"],
         "seconds": sum(epoch["seconds"] for epoch in checkpoint.history),
         "misclassified": wrong.tolist(),
-        **surroundings(config),
+        **environment(config),
     }
 
 
-def surroundings(config: TrainConfig) -> Row:
-    """Say what a row was measured with."""
+def environment(config: TrainConfig) -> Row:
+    """Return the hardware, precision, versions and commit of a measurement."""
     device = pick_device(config.device)
     if device.type == "cuda":
         hardware = torch.cuda.get_device_name(device)
@@ -87,7 +84,7 @@ def surroundings(config: TrainConfig) -> Row:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the rows of an earlier study, none if there was none.
+    """Read the rows of a study, none if the file is missing.
 
     Raises:
         InputError: the file holds something else.
@@ -102,59 +99,55 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(rows: list[Row], path: Path) -> None:
-    """Write all rows, one JSON object a line."""
+    """Write all rows, one JSON object per line."""
     with atomic_write(path) as temporary:
         temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path | None = None) -> list[Row]:
-    """Train every config that has no row in `output` yet, together with any other process that does the same.
+    """Train every config without a row in `output`; several processes, on any machines, share the work.
 
-    A process trains what no other holds the lock of. When one dies its lock goes, and another takes its seed over,
+    A lock file assigns each seed to one process. If that process dies, its lock is released and another process resumes
     from its last checkpoint. Locks and unfinished trainings are in a hidden folder beside `output`.
     """
     work = output.parent / f".{output.stem}"
-    with progress_bar(len(configs), len(configs) - len(untrained(configs, dataset, output))) as bar:
-        while missing := untrained(configs, dataset, output):
-            bar.update(len(configs) - len(missing) - bar.n)
-            for config in missing:
+    done = len(configs) - len(pending_configs(configs, dataset, output))
+    with progress_bar(len(configs), done) as bar:
+        while pending := pending_configs(configs, dataset, output):
+            bar.update(len(configs) - len(pending) - bar.n)
+            for config in pending:
                 with suppress(Timeout), FileLock(work / f"seed_{config.seed}.lock", timeout=0):
-                    if untrained([config], dataset, output):
+                    if pending_configs([config], dataset, output):
                         folder = work / f"{dataset.name}_{config.preset}_seed_{config.seed}"
                         row = run_seed(dataset, dataclasses.replace(config, output_dir=folder), keep=keep)
-                        append(row, output, work)
+                        with FileLock(work / "rows.lock"):
+                            write_rows([*read_rows(output), row], output)
                         shutil.rmtree(folder)
                         bar.update()
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(POLL_SECONDS)
     shutil.rmtree(work, ignore_errors=True)
     rows = read_rows(output)
-    return [one for config in configs if (one := row_of(config, dataset, rows))]
+    return [found for config in configs if (found := row_of(config, dataset, rows))]
 
 
-def progress_bar(seeds: int, trained: int) -> "tqdm[NoReturn]":
-    """Open a bar over seeds; the time left is judged by those that are trained from now on."""
-    return tqdm(total=seeds, initial=trained, desc="seeds", unit="seed", disable=None)
+def progress_bar(seeds: int, done: int) -> "tqdm[NoReturn]":
+    """Open a progress bar over seeds; its estimate ignores those done before."""
+    return tqdm(total=seeds, initial=done, desc="seeds", unit="seed", disable=None)
 
 
-def untrained(configs: list[TrainConfig], dataset: Dataset, output: Path) -> list[TrainConfig]:
-    """Choose the configs that have no row in `output` yet."""
+def pending_configs(configs: list[TrainConfig], dataset: Dataset, output: Path) -> list[TrainConfig]:
+    """Return the configs without a row in `output`."""
     rows = read_rows(output)
     return [config for config in configs if row_of(config, dataset, rows) is None]
 
 
 def row_of(config: TrainConfig, dataset: Dataset, rows: list[Row]) -> Row | None:
-    """Find the row of a config, if it was trained."""
+    """Return the row of a config, None if it has none."""
     return next((row for row in rows if (row["dataset"], row["recipe"]) == (dataset.name, config.recipe())), None)
 
 
-def append(row: Row, output: Path, work: Path) -> None:
-    """Add a row to those that are there, one process at a time."""
-    with FileLock(work / "rows.lock"):
-        write_rows([*read_rows(output), row], output)
-
-
 def summary(rows: list[Row]) -> str:
-    """Say mean, spread and time of some rows."""
+    """Format mean, standard deviation and training time of rows."""
     accuracy = [100 * row["accuracy"] for row in rows]
     seconds = [row["seconds"] for row in rows]
     name = f"{rows[0]['recipe']['preset']} on {rows[0]['dataset']}: {statistics.mean(accuracy):.3f}"
@@ -176,18 +169,18 @@ def command(
     device: str = "auto",
     keep: Path | None = None,
 ) -> None:
-    """Train seeds 0 to N-1 of a preset, score each once on the test split, print mean and spread.
+    """Train seeds 0 to N-1 of a preset, evaluate each once on the test split, print mean and standard deviation.
 
-    Started several times, by torchrun or by hand, on machines that share the folder, it shares the seeds out.
+    Processes started by torchrun or by hand, on machines that share the folder, share the seeds.
 
     Args:
-        output: JSONL file of the rows, a seed a row; seeds already in it are not trained again.
-        preset: The recipe.
-        seeds: How many.
+        output: JSONL file with a row per seed; seeds already in it are not trained again.
+        preset: Network and settings.
+        seeds: Number of seeds.
         dataset: mnist, fashion-mnist, digits or a folder of IDX files.
-        data_dir: Folder with the data, looked in before $MNIST_CNN_DATA and ./data.
-        device: cpu, cuda, mps, xpu; auto takes an accelerator where there is one.
-        keep: Folder for the trained models, for `mnist-cnn average`; else they are not kept.
+        data_dir: Folder with the data, searched before $MNIST_CNN_DATA and ./data.
+        device: cpu, cuda, mps, xpu; auto prefers an accelerator.
+        keep: Folder to save the models in, for `mnist-cnn ensemble`; without it they are not saved.
     """
     if preset not in PRESETS:
         raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
@@ -204,7 +197,7 @@ def command(
     try:
         rows = study(data, configs, output, keep)
     except Stopped as stopped:
-        raise Stopped(f"stopped; nothing is lost: the same command goes on to {output}", stopped.number) from None
+        raise Stopped(f"stopped; progress is saved: repeat the command to complete {output}", stopped.number) from None
     if os.environ.get("RANK", "0") == "0":
         print(summary(rows))
 

@@ -1,9 +1,10 @@
-"""What is inside a .pth file; nothing else in the program knows."""
+"""Checkpoints: the content of .pth files, how it is written, read and validated."""
 
 import dataclasses
 import hashlib
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_archive import ArchiveError, open_archive
 
 FORMAT_VERSION = 5
-LARGEST_FILE = 1 << 30  # bytes
+MAX_FILE_BYTES = 2**30
 ADVICE = "train one with `mnist-cnn train`, or name another with --checkpoint"
 DEFAULT = Path("saved_models") / "mnist_cnn_final.pth"
 SHIPPED = Path(__file__).parents[2] / DEFAULT
@@ -27,19 +28,19 @@ SHIPPED = Path(__file__).parents[2] / DEFAULT
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A trained, or half-trained, model.
+    """A model and the state of its training.
 
     Attributes:
-        dataset: name of the dataset it was trained on.
-        classes: name of each logit.
-        model_config: shape of the network.
-        state_dict: its weights and buffers.
-        train_config: the recipe, as plain values.
-        data_sha256: of the training images and labels (`data_loader.fingerprint`).
+        dataset: name of the training dataset.
+        classes: class name of each logit.
+        model_config: architecture of the network.
+        state_dict: weights and buffers.
+        train_config: the training settings, as plain values.
+        data_sha256: SHA-256 of the training images and labels (`data_loader.fingerprint`).
         history: one dict of plain values per finished epoch.
-        temperature: what logits are divided by so that probabilities are calibrated; above 0.
-        ood_detector: which answers to trust; None until training has ended.
-        training_state: optimizers, schedulers and how far an unfinished epoch is, for going on; None in a final model.
+        temperature: divisor of the logits that calibrates the probabilities, above 0.
+        ood_detector: fitted once training has ended, None before.
+        training_state: optimizers, schedulers and progress, for resuming; None in a final model.
     """
 
     dataset: str
@@ -57,7 +58,7 @@ class Checkpoint:
         """Build the network with these weights, in eval mode on the CPU.
 
         Raises:
-            ValueError: the weights are not those of such a network.
+            ValueError: the weights do not fit `model_config` or are not finite.
         """
         with torch.device("meta"):
             model = build(self.model_config)
@@ -73,48 +74,48 @@ class Checkpoint:
 
 
 def or_shipped(path: Path) -> Path:
-    """Return a path, or where it is the default and leads nowhere, the checkout's model, if this is a checkout."""
+    """Return a path, or the checkout's shipped model if the path is the default and no such file exists."""
     return SHIPPED if path == DEFAULT and not path.is_file() and SHIPPED.is_file() else path
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint atomically."""
     content = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     content["model_config"] = dataclasses.asdict(checkpoint.model_config)
     content["ood_detector"] = vars(checkpoint.ood_detector) if checkpoint.ood_detector else None
-    buffer = io.BytesIO()  # a full disk then raises OSError, as for any file
+    buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError, write_bytes OSError
     torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(with_checksum(buffer.getvalue()))
 
 
 def with_checksum(archive: bytes) -> bytes:
-    """Put the SHA-256 of a zip archive, which is what torch.save writes, into the archive's comment.
+    """Store the SHA-256 of a zip archive, the format of torch.save, in the archive's comment.
 
-    The comment is what a zip file ends with, after its length in two bytes (APPNOTE.TXT 4.3.16).
+    The comment ends a zip file and is preceded by its length in two bytes (APPNOTE.TXT 4.3.16).
     """
-    assert archive.endswith(b"\0\0"), "an archive without a comment"
+    assert archive.endswith(b"\0\0"), "the archive has a comment already"
     content = archive[:-2] + (2 * hashlib.sha256().digest_size).to_bytes(2, "little")
     return content + hashlib.sha256(content).hexdigest().encode()
 
 
 def is_intact(archive: bytes) -> bool:
-    """Tell whether every byte of an archive is as `with_checksum` left it."""
+    """Return whether an archive matches the checksum that `with_checksum` stored in it."""
     size = 2 * hashlib.sha256().digest_size
     return hashlib.sha256(archive[:-size]).hexdigest().encode() == archive[-size:]
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; nothing in the file is ever executed.
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint without executing code from the file.
 
     Raises:
-        InputError: there is none, or it is damaged, foreign, of another version or of other shapes.
+        InputError: the file is missing, damaged, of another program or format version, or inconsistent.
     """
-    return parse_checkpoint(read_model(path, "checkpoint", "`mnist-cnn train`", LARGEST_FILE), str(path))
+    return parse_checkpoint(read_model(Path(path), "checkpoint", "`mnist-cnn train`", MAX_FILE_BYTES), str(path))
 
 
-def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
-    """Read a checkpoint from the bytes of its file, which was found at `where`.
+def parse_checkpoint(archive: bytes, source: str) -> Checkpoint:
+    """Read a checkpoint from the bytes of its file; errors name `source`.
 
     Raises:
         InputError: as `load_checkpoint`.
@@ -122,7 +123,7 @@ def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
     try:
         content = open_archive(archive, FORMAT_VERSION, is_intact(archive))
     except ArchiveError as error:
-        raise InputError(f"{where} {error}; {ADVICE}") from None
+        raise InputError(f"{source} {error}; {ADVICE}") from None
     try:
         del content["format_version"]
         content["model_config"] = ModelConfig(**content["model_config"])
@@ -131,27 +132,27 @@ def parse_checkpoint(archive: bytes, where: str) -> Checkpoint:
         checkpoint = Checkpoint(**content)
         check(checkpoint)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{where} is not a model of this program ({printable(error, 300)}); {ADVICE}") from None
+        raise InputError(f"{source} is not a model of this program ({printable(error, 300)}); {ADVICE}") from None
     return checkpoint
 
 
 def check(checkpoint: Checkpoint) -> None:
-    """Check that the parts of a checkpoint are what they should be, and fit together.
+    """Check the types and the consistency of a checkpoint's fields.
 
     Raises:
-        AttributeError, LookupError, RuntimeError, TypeError, ValueError: they do not.
+        AttributeError, LookupError, RuntimeError, TypeError, ValueError: a field is invalid.
     """
     check_name(checkpoint.dataset, "the dataset")
     check_classes(checkpoint.classes)
     for name, kind in (("classes", tuple), ("train_config", dict), ("history", list), ("data_sha256", str)):
         if type(getattr(checkpoint, name)) is not kind:
-            raise ValueError(f"{name} is no {kind.__name__}")
+            raise ValueError(f"{name} is not a {kind.__name__}")
     if not all(type(part) is dict for part in (*checkpoint.history, checkpoint.training_state or {})):
-        raise ValueError("history or training_state is not of a training")
+        raise ValueError("history or training_state has values of another type")
     if len(checkpoint.state_dict) < checkpoint.model_config.members * sum(map(len, checkpoint.model_config.stages)):
-        raise ValueError("fewer weights than convolutions")  # before a network of a million layers is built
+        raise ValueError("fewer tensors than convolutions")  # bounds the network built below
     if len(checkpoint.classes) != checkpoint.model_config.classes:
-        raise ValueError(f"{len(checkpoint.classes)} names for {checkpoint.model_config.classes} logits")
+        raise ValueError(f"{len(checkpoint.classes)} class names for {checkpoint.model_config.classes} logits")
     if not 0 < checkpoint.temperature < math.inf:
         raise ValueError(f"temperature is {checkpoint.temperature}")
     checkpoint.build_model()

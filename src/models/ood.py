@@ -10,21 +10,21 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import ModelConfig, Network
 from mnist_cnn.data_loader import Split, batches
 
-PASS = 0.995  # share of the validation images that pass both thresholds
+PASS_RATE = 0.995  # share of the validation images that pass both thresholds
 
 
 @dataclass(frozen=True)
 class OODDetector:
-    """An out-of-distribution score, and the thresholds that a trusted prediction passes.
+    """An out-of-distribution score, and the thresholds for trusted predictions.
 
     The score is the squared Mahalanobis distance to the nearest class mean, with one covariance for all classes (Lee
     et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples", section 2.1).
 
     Attributes:
         means: float32 [classes, D], class means of the features of `CNN.logits_and_features`.
-        whitening: float32 [D, D]; times its transpose it is the inverse covariance.
-        ood_threshold: largest score of a trusted prediction.
-        probability_threshold: least probability of a trusted prediction, 0..1.
+        whitening: float32 [D, D]; whitening @ whitening.T is the inverse covariance.
+        ood_threshold: maximum score of a trusted prediction.
+        probability_threshold: minimum probability of a trusted prediction, 0..1.
     """
 
     means: Tensor
@@ -33,10 +33,10 @@ class OODDetector:
     probability_threshold: float
 
     def check(self, model: ModelConfig) -> None:
-        """Check that this fits a network.
+        """Check shapes, dtypes and ranges against a network.
 
         Raises:
-            ValueError: it does not.
+            ValueError: one is wrong.
         """
         widths = [width for stage in model.stages for width in stage]
         size = model.members * sum(widths[1:] or widths)
@@ -47,43 +47,43 @@ class OODDetector:
             if tensor.dtype != torch.float32 or not tensor.isfinite().all():
                 raise ValueError("ood_detector is not finite, or not torch.float32")
         if not (0 < self.ood_threshold < math.inf and 0 <= self.probability_threshold <= 1):
-            raise ValueError(f"ood_detector has limits {self.ood_threshold} and {self.probability_threshold}")
+            raise ValueError(f"ood_detector has thresholds {self.ood_threshold} and {self.probability_threshold}")
 
     def score(self, features: Tensor) -> Tensor:
         """Return the out-of-distribution score [N] of features [N, D]."""
         whitened = (features @ self.whitening)[:, None] - self.means @ self.whitening
         return whitened.square().sum(dim=2).amin(dim=1)
 
-    def trusted(self, probability: Tensor, score: Tensor) -> float:
+    def trusted_share(self, probability: Tensor, score: Tensor) -> float:
         """Return the share 0..1 of predictions to trust, by their probabilities [N] and scores [N]."""
         trusted = (probability >= self.probability_threshold) & (score <= self.ood_threshold)
         return float(trusted.double().mean())
 
 
 class WithOODScore(nn.Module):
-    """A network that returns its logits and the out-of-distribution score in one pass."""
+    """A network that also returns the out-of-distribution score."""
 
     def __init__(self, network: Network, ood_detector: OODDetector) -> None:
-        """Keep both."""
+        """Combine the two."""
         super().__init__()
         self.network, self.ood_detector = network, ood_detector
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images as `CNN.forward` takes them to logits and a score, float32 [N, classes + 1] on the CPU."""
+        """Return logits and score, float32 [N, classes + 1] on the CPU, of images as in `CNN.forward`."""
         logits, features = (part.float().cpu() for part in self.network.logits_and_features(images))
         return torch.cat([logits, self.ood_detector.score(features)[:, None]], dim=1)
 
 
 def fit_ood_detector(model: Network, train: Split, val: Split, temperature: float) -> OODDetector:
-    """Fit means and covariance to training images; choose thresholds that 99.5 % of the validation images pass.
+    """Fit means and covariance to the training images, and thresholds that 99.5 % of the validation images pass.
 
-    A class without an image gets the mean of another class, which changes no score.
+    A class without images gets the mean of another class, which changes no score.
     """
     model.eval()
     features, labels = logits_and_features(model, train)[1], train.labels.cpu()
     present = set(labels.tolist())
-    sources = [digit if digit in present else min(present) for digit in range(model.config.classes)]
-    means = torch.stack([features[labels == digit].mean(dim=0) for digit in sources])
+    sources = [label if label in present else min(present) for label in range(model.config.classes)]
+    means = torch.stack([features[labels == label].mean(dim=0) for label in sources])
     residuals = (features - means[labels]).double()
     covariance = residuals.T @ residuals / len(residuals)
     covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
@@ -91,17 +91,17 @@ def fit_ood_detector(model: Network, train: Split, val: Split, temperature: floa
     detector = OODDetector(means, whitening, float("inf"), 0.0)
     logits, features = logits_and_features(model, val)
     probability, score = (logits / temperature).softmax(dim=1).amax(dim=1), detector.score(features)
-    share = share_of_each(probability, score)
+    share = share_per_threshold(probability, score)
     return OODDetector(means, whitening, score.quantile(share).item(), probability.quantile(1 - share).item())
 
 
-def share_of_each(probability: Tensor, score: Tensor) -> float:
-    """Find by bisection the share that passes each threshold so that `PASS` pass both."""
-    low, high = PASS, 1.0
+def share_per_threshold(probability: Tensor, score: Tensor) -> float:
+    """Find by bisection the share to pass each threshold so that a share of `PASS_RATE` passes both."""
+    low, high = PASS_RATE, 1.0
     for _ in range(20):
         share = (low + high) / 2
         passing = (score <= score.quantile(share)) & (probability >= probability.quantile(1 - share))
-        low, high = (share, high) if passing.float().mean() < PASS else (low, share)
+        low, high = (share, high) if passing.float().mean() < PASS_RATE else (low, share)
     return high
 
 

@@ -1,4 +1,4 @@
-"""A trained network in a .pth file, run by PyTorch, with the interface of `OnnxModel`."""
+"""Runs a trained network from a .pth file with PyTorch; same interface as `OnnxModel`."""
 
 import hashlib
 import importlib.metadata
@@ -11,20 +11,20 @@ from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
 from mnist_cnn.models.onnx_model import Floats
 from mnist_cnn.pictures.image_io import Pixels
 
-BATCH = 500  # images that the network sees at once
+BATCH_SIZE = 500
 
 
 class TorchModel:
-    """A network and which of its answers to trust; attributes as in `OnnxModel`."""
+    """A network with its OOD detector; attributes as in `OnnxModel`."""
 
     def __init__(self, checkpoint: Checkpoint, file: Path) -> None:
-        """Build the network of a checkpoint that was read from a file.
+        """Build the network of a checkpoint and record the metadata of its file.
 
         Raises:
-            InputError: the training has not ended.
+            InputError: the training has not finished.
         """
         if checkpoint.ood_detector is None:
-            raise InputError(f"{file} comes from a training that has not ended; go on with --resume, or name another")
+            raise InputError(f"{file}: its training has not ended; continue it with --resume, or name another model")
         self.classes = checkpoint.classes
         self.probability_threshold = checkpoint.ood_detector.probability_threshold
         self.ood_threshold = checkpoint.ood_detector.ood_threshold
@@ -44,7 +44,7 @@ class TorchModel:
     @torch.inference_mode()
     def infer(self, images: Pixels) -> tuple[Floats, Floats]:
         """Return calibrated probabilities [N, classes] and OOD scores [N] of uint8 images [N, 28, 28]."""
-        batches = torch.split(torch.from_numpy(images[:, None]), BATCH)
+        batches = torch.split(torch.from_numpy(images[:, None]), BATCH_SIZE)
         logits, features = map(torch.cat, zip(*map(self.network.logits_and_features, batches), strict=True))
         probabilities = (logits.double() / self.temperature).softmax(dim=1)
         return probabilities.numpy(), self.ood_detector.score(features).double().numpy()
@@ -54,6 +54,6 @@ def load_torch(path: Path) -> TorchModel:
     """Load a trained checkpoint.
 
     Raises:
-        InputError: as in `load_checkpoint`, and where its training has not ended.
+        InputError: as in `load_checkpoint`, or its training has not finished.
     """
     return TorchModel(load_checkpoint(path), path)

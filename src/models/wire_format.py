@@ -1,140 +1,141 @@
-"""Protobuf messages taken apart without the protobuf package: https://protobuf.dev/programming-guides/encoding."""
+"""Decodes the Protocol Buffers wire format (https://protobuf.dev/programming-guides/encoding) without protobuf."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-MOST_FIELDS = 2**18  # of a message, those of nested messages too: a second's work; an .onnx of `default` has 1,600
-MOST_VARINT = 10  # bytes
+MAX_FIELDS = 2**18  # of a message and those nested in it: a second's work; an .onnx of `default` has 1,600
+MAX_VARINT_BYTES = 10
 
 Value = int | memoryview
 
 
-class Known(NamedTuple):
-    """The fields that a message may have: once, and any number of times."""
+class Schema(NamedTuple):
+    """Field numbers that a message may have."""
 
-    once: tuple[int, ...] = ()
-    often: tuple[int, ...] = ()
+    singular: tuple[int, ...] = ()
+    repeated: tuple[int, ...] = ()
 
 
 class Message:
     """The fields of a message, by number."""
 
-    def __init__(self, content: Value, known: Known, left: Iterator[int] | None = None) -> None:
-        """Split a message.
+    def __init__(self, content: Value, schema: Schema, budget: Iterator[int] | None = None) -> None:
+        """Decode a message.
 
         Args:
             content: its bytes.
-            known: the fields it may have.
-            left: ends when the message around it has had too many fields.
+            schema: the fields it may have.
+            budget: shared with the enclosing message; ends after `MAX_FIELDS` fields.
 
         Raises:
-            ValueError: it is cut off, has too many fields, an unknown one, or one too often.
+            ValueError: it is truncated, has too many fields, an unknown one, or a singular one twice.
         """
-        self.left = iter(range(MOST_FIELDS)) if left is None else left
+        self.budget = iter(range(MAX_FIELDS)) if budget is None else budget
         self.values: dict[int, list[Value]] = {}
-        for number, value in split(as_bytes(content)):
-            self.count()
-            if number not in known.often and (number not in known.once or number in self.values):
+        for number, value in read_fields(as_bytes(content)):
+            self.spend()
+            if number not in schema.repeated and (number not in schema.singular or number in self.values):
                 raise ValueError(f"field {number} is unknown or repeated")
             self.values.setdefault(number, []).append(value)
 
-    def count(self) -> None:
-        """Count one more field or number.
+    def spend(self) -> None:
+        """Count one more field or packed integer.
 
         Raises:
-            ValueError: that is one too many.
+            ValueError: the budget is spent.
         """
-        if next(self.left, None) is None:
-            raise ValueError(f"more than {MOST_FIELDS:,} fields")
+        if next(self.budget, None) is None:
+            raise ValueError(f"more than {MAX_FIELDS:,} fields")
 
-    def number(self, field: int) -> int:
-        """Return an integer field; 0 where there is none."""
+    def integer(self, field: int) -> int:
+        """Return a singular integer field, by default 0."""
         (value,) = self.values.get(field, [0])
         if not isinstance(value, int):
-            raise ValueError(f"field {field} is no number")
+            raise ValueError(f"field {field} is not an integer")
         return value
 
     def content(self, field: int) -> memoryview:
-        """Return the bytes of a field; none where there is none."""
+        """Return the bytes of a singular field, by default none."""
         (value,) = self.values.get(field, [memoryview(b"")])
         return as_bytes(value)
 
     def text(self, field: int) -> str:
-        """Return a field of text; empty where there is none."""
+        """Return a singular string field, by default empty."""
         return str(self.content(field), "utf-8")
 
     def texts(self, field: int) -> tuple[str, ...]:
-        """Return the texts of a repeated field."""
+        """Return the values of a repeated string field."""
         return tuple(str(as_bytes(value), "utf-8") for value in self.values.get(field, []))
 
-    def numbers(self, field: int) -> tuple[int, ...]:
-        """Return the integers of a repeated field, packed or not."""
+    def integers(self, field: int) -> tuple[int, ...]:
+        """Return the values of a repeated integer field, packed or not."""
         found = []
         for value in self.values.get(field, []):
-            for number in [value] if isinstance(value, int) else varints(value):
-                self.count()
-                found.append(number)
+            for integer in [value] if isinstance(value, int) else read_packed(value):
+                self.spend()
+                found.append(integer)
         return tuple(found)
 
-    def message(self, field: int, known: Known) -> "Message":
-        """Return the message in a field; an empty one where there is none."""
-        return Message(self.content(field), known, self.left)
+    def message(self, field: int, schema: Schema) -> "Message":
+        """Return a singular message field, by default an empty message."""
+        return Message(self.content(field), schema, self.budget)
 
-    def messages(self, field: int, known: Known) -> Iterator["Message"]:
-        """Return the messages of a repeated field."""
-        return (Message(value, known, self.left) for value in self.values.get(field, []))
+    def messages(self, field: int, schema: Schema) -> Iterator["Message"]:
+        """Return the values of a repeated message field."""
+        return (Message(value, schema, self.budget) for value in self.values.get(field, []))
 
 
 def as_bytes(value: Value) -> memoryview:
-    """Return a field's bytes.
+    """Return the bytes of a length-delimited or fixed-size field.
 
     Raises:
-        ValueError: it is a number.
+        ValueError: the field is a varint.
     """
     if isinstance(value, int):
-        raise ValueError("a number in place of bytes")
+        raise ValueError("an integer in place of bytes")
     return value
 
 
-def split(content: memoryview) -> Iterator[tuple[int, Value]]:
-    """Yield the number and value of each field of a message.
+def read_fields(content: memoryview) -> Iterator[tuple[int, Value]]:
+    """Yield number and value of each field of a message.
 
     Raises:
-        ValueError: it is cut off or no message.
+        ValueError: it is truncated or has an unknown wire type.
     """
-    place = 0
-    while place < len(content):
-        tag, place = varint(content, place)
-        kind, size = tag & 7, {1: 8, 5: 4}.get(tag & 7, 0)
-        if kind == 0:
-            value, place = varint(content, place)
-            yield tag >> 3, value
+    offset = 0
+    while offset < len(content):
+        tag, offset = read_varint(content, offset)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:  # varint
+            value, offset = read_varint(content, offset)
+            yield number, value
             continue
-        if kind == 2:
-            size, place = varint(content, place)
-        if kind not in (1, 2, 5) or not 0 <= size <= len(content) - place:
+        size = {1: 8, 5: 4}.get(wire_type, 0)  # fixed64, fixed32
+        if wire_type == 2:  # length-delimited
+            size, offset = read_varint(content, offset)
+        if wire_type not in (1, 2, 5) or not 0 <= size <= len(content) - offset:
             raise ValueError("cut off, or no protobuf message")
-        yield tag >> 3, content[place : place + size]
-        place += size
+        yield number, content[offset : offset + size]
+        offset += size
 
 
-def varint(content: memoryview, place: int) -> tuple[int, int]:
-    """Read the signed 64-bit integer at a place; return it and the place after it.
+def read_varint(content: memoryview, offset: int) -> tuple[int, int]:
+    """Read the signed 64-bit varint at an offset; return it and the offset after it.
 
     Raises:
-        ValueError: it does not end.
+        ValueError: it has no end.
     """
     value = 0
-    for count, byte in enumerate(content[place : place + MOST_VARINT]):
-        value |= (byte & 127) << (7 * count)
+    for index, byte in enumerate(content[offset : offset + MAX_VARINT_BYTES]):
+        value |= (byte & 127) << (7 * index)
         if byte < 128:
-            return value - 2**64 if value >= 2**63 else value, place + count + 1
+            return value - 2**64 if value >= 2**63 else value, offset + index + 1
     raise ValueError("cut off, or no protobuf message")
 
 
-def varints(content: memoryview) -> Iterator[int]:
-    """Yield the integers that are packed into a field."""
-    place = 0
-    while place < len(content):
-        value, place = varint(content, place)
+def read_packed(content: memoryview) -> Iterator[int]:
+    """Yield the varints of a packed field."""
+    offset = 0
+    while offset < len(content):
+        value, offset = read_varint(content, offset)
         yield value

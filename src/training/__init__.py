@@ -1,4 +1,4 @@
-"""What one training needs: its settings, augmentation, random numbers, optimizers, checkpoints and tracking.
+"""Parts of a training: configuration, augmentation, random numbers, optimizers, run directory and tracking.
 
-May import `common`, `models` and `cnn_model`; `train.py` puts it together.
+May import `common`, `models` and `cnn_model`; `train.py` combines them.
 """

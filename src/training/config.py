@@ -1,4 +1,4 @@
-"""What decides a training besides the data: settings, and named sets of them."""
+"""The settings of a training, and presets."""
 
 import dataclasses
 import math
@@ -13,13 +13,13 @@ from mnist_cnn.common.device import Precision
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.training.augment import AugmentConfig
 
-ELSEWHERE = {
+NOT_IN_RECIPE = {
     *("dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
     *("checkpoint_every_steps", "worker_timeout", "tensorboard", "profile"),
 }
-"""Settings that do not decide the result, or that files and reports name elsewhere."""
+"""Settings that do not affect the result, or that files and reports record separately."""
 
-LEAST_STEPS = 60  # of a preset: `fast` reads 60 % of the bundled digits' validation images after 3 steps, 99 % after 60
+MIN_STEPS = 60  # `fast` reaches 60 % validation accuracy on the bundled digits after 3 steps, 99 % after 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,50 +27,50 @@ class TrainConfig:
     """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
 
     preset: Literal["default", "fast", "tiny", "micro", "best", "fine-tune"] = "default"
-    """Recipe to start from; the other flags change it."""
+    """Network and settings; the other flags override the settings."""
     dataset: str = "auto"
     """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; with
-    auto, mnist if it can be had, else digits."""
+    auto, mnist if it is available, else digits."""
     init_from: Path | None = None
-    """Trained model to go on from (fine-tuning), with some of the images it knows among the new ones."""
+    """Trained model to fine-tune, on the new images mixed with some that it was trained on."""
     data_dir: Path | None = None
-    """Folder with the data, looked in before $MNIST_CNN_DATA and ./data; downloads go there."""
+    """Folder with the data, searched before $MNIST_CNN_DATA and ./data; downloads are stored there."""
     output_dir: Path = Path()
-    """Gets saved_models/ and images/."""
+    """Folder for saved_models/ and images/."""
     epochs: int = 10
     """Passes over the training images."""
     batch_size: int = 256
     """Images in one step."""
     learning_rate: float = 0.01
-    """Peak of the one-cycle schedule, for all but the filters of convolutions."""
+    """Peak of the one-cycle schedule, for all parameters but convolution filters (AdamW)."""
     filter_learning_rate: float = 0.03
-    """Peak for the filters, as the length of a step (Muon)."""
+    """Peak for convolution filters (Muon)."""
     weight_decay: float = 0.05
-    """Decay of the weights, as a share of the learning rate."""
+    """Decoupled weight decay, relative to the learning rate."""
     label_smoothing: float = 0.05
-    """Share of the target spread evenly over all classes."""
+    """Share of the target distributed uniformly over all classes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """Random distortions of the training images."""
+    """Augmentation of the training images."""
     val_size: Annotated[float, arg(help_behavior_hint=lambda label: f"(default: {float(label):.4g})")] = 1 / 12
-    """Images set aside from train to validate on: below 1 a share of them, from 1 a count."""
+    """Size of the validation split: below 1 a share of the training images, from 1 a count."""
     seed: int = 0
-    """Fixes the first weights, the order of images and their distortions."""
+    """Seed of initial weights, image order and augmentation."""
     device: str = "auto"
-    """cpu, cuda, mps, xpu; auto takes an accelerator where there is one."""
+    """cpu, cuda, mps, xpu; auto prefers an accelerator."""
     precision: Precision = "auto"
-    """Of training's matrix work; auto is bfloat16 where the hardware has it, else float32."""
+    """Precision of the forward pass; auto is bfloat16 if the hardware supports it, else float32."""
     deterministic: bool = False
     """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
     resume: bool = False
-    """Go on from the newest whole checkpoint in the output folder, with the same weights as if nothing had happened."""
+    """Resume from the newest intact checkpoint in the output folder, to the same weights as without interruption."""
     checkpoint_every_steps: int = 0
     """Steps between checkpoints within an epoch; 0: only at its end, on Ctrl-C and on SIGTERM."""
     worker_timeout: int = 300
-    """Seconds after which processes of one training (torchrun) give up waiting for another."""
+    """Seconds that a rank (torchrun) waits for another before it fails."""
     tensorboard: bool = False
-    """Log for TensorBoard, into the output folder's tensorboard/."""
+    """Log to TensorBoard, in the output folder's tensorboard/."""
     profile: bool = False
-    """Measure which operations take the time of some early steps: a table, and a trace in the output folder."""
+    """Profile ten early steps: a table of operations, and a trace in the output folder."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -90,33 +90,33 @@ class TrainConfig:
                 raise InputError(f"--{name} is {value}; it must be {expected}")
 
     def recipe(self) -> dict[str, Any]:
-        """Return what decides the result besides the data, as plain values: no paths, no device."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in ELSEWHERE}
+        """Return the settings that affect the result, as plain values: no paths, no device."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in NOT_IN_RECIPE}
 
 
 def with_enough_epochs(config: TrainConfig, images: int) -> TrainConfig:
-    """Raise the epochs until that many training images make `LEAST_STEPS` steps; enough of them change nothing."""
+    """Raise the epochs so that a small training set is trained on for at least `MIN_STEPS` steps."""
     steps = math.ceil(images / config.batch_size)
-    return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(LEAST_STEPS / steps)))
+    return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(MIN_STEPS / steps)))
 
 
 def run_name(dataset: str, preset: str) -> str:
-    """Name a training's files: `mnist_cnn` where it is the default recipe, else after the preset, `mnist_fast`."""
+    """Return the prefix of a training's files: `mnist_cnn` for the default preset, else as in `mnist_fast`."""
     return f"{dataset}_{'cnn' if preset == 'default' else preset}"
 
 
-def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name the values of nested settings with dots."""
+def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested settings; dots join the names."""
     values: dict[str, Any] = {}
     for name, value in settings.items():
-        nested = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        nested = flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
         values |= nested
     return values
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A network and the recipe that trains it."""
+    """A network and its training settings."""
 
     model: ModelConfig
     train: TrainConfig

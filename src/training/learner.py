@@ -1,4 +1,4 @@
-"""A model with what updates it, and one update."""
+"""A model with its optimizers, and the training step."""
 
 import math
 from dataclasses import dataclass
@@ -18,35 +18,35 @@ from mnist_cnn.training.muon import Muon
 
 @dataclass(frozen=True)
 class Learner:
-    """A network with what updates it."""
+    """A network with its optimizers and learning rate schedules."""
 
     network: nn.Module
     model: nn.Module
-    """The network, or its replica where several processes train it."""
+    """The network, wrapped in DistributedDataParallel if several processes train it."""
     optimizers: tuple[Optimizer, ...]
     schedulers: tuple[LRScheduler, ...]
     dtype: torch.dtype
-    """Of the matrix work in a training step."""
+    """Of the forward pass in a training step."""
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """The device of the weights."""
         return next(self.network.parameters()).device
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step, for all but the filters."""
+        """The learning rate of the next step, for all parameters but the filters."""
         return float(self.schedulers[0].get_last_lr()[0])
 
     def state(self) -> dict[str, Any]:
-        """Return what the next update depends on besides the weights."""
+        """Return the state of optimizers and schedulers."""
         return {
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
 
     def load_state(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Go back to the weights and the `state` of an earlier step."""
+        """Restore weights and the `state` of an earlier step."""
         self.network.load_state_dict(weights)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -55,9 +55,9 @@ class Learner:
 
 
 def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learner:
-    """Give a network its optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for `images` an epoch.
+    """Build optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for epochs of `images` images.
 
-    Muon updates the filters of convolutions, AdamW all else.
+    Muon updates the filters of convolutions, AdamW all other parameters.
     """
     device = pick_device(config.device)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -77,14 +77,14 @@ def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learn
 
 
 def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float, weight: float = 1.0) -> Tensor:
-    """Update the weights once.
+    """Update the weights with one batch.
 
     Args:
-        learner: changed in place.
+        learner: updated in place.
         images: [N, 1, 28, 28], raw pixels 0..255, on the model's device.
         labels: int64 [N].
         label_smoothing: 0..1.
-        weight: of this process's images among those of all processes, as `distributed.share` gives it.
+        weight: factor of the loss for this rank's shard of the batch, as `distributed.share` returns it.
 
     Returns:
         The logits before the update, float32 [N, classes].

@@ -1,4 +1,4 @@
-"""The optimizer of the convolution filters: momentum whose every direction gets the same length."""
+"""Muon, the optimizer of the convolution filters: orthogonalised momentum."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, overload
@@ -13,14 +13,14 @@ from torch.optim import Optimizer
 class Muon(Optimizer):
     """Orthogonalised momentum (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks").
 
-    torch.optim.Muon takes matrices alone, and iterates in bfloat16, which costs more than it saves on matrices as
-    small as ours. Here filters [out, in, height, width] are matrices [out, in * height * width].
+    torch.optim.Muon takes matrices only and iterates in bfloat16, which is slower on matrices this small. Here filters
+    [out, in, height, width] are matrices [out, in * height * width].
     """
 
     def __init__(
         self, filters: Iterable[Parameter], lr: float, momentum: float = 0.6, weight_decay: float = 0.0
     ) -> None:
-        """Take the filters; `weight_decay` is decoupled, a share of `lr`."""
+        """Optimize filters; `weight_decay` is decoupled and scaled by `lr`."""
         super().__init__(filters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @overload
@@ -32,7 +32,7 @@ class Muon(Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Update every filter that has a gradient, with Nesterov momentum."""
-        assert closure is None, "Muon never evaluates the loss again"
+        assert closure is None, "Muon does not reevaluate the loss"
         for group in self.param_groups:
             for filters in group["params"]:
                 if filters.grad is not None:
@@ -40,14 +40,14 @@ class Muon(Optimizer):
         return None
 
     def update(self, filters: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        """Move one layer's filters against its gradient, both [out, in, height, width]."""
-        average = self.state[filters].setdefault("momentum", torch.zeros_like(filters))
-        average.lerp_(gradient, 1 - group["momentum"])
-        matrix = gradient.lerp(average, group["momentum"]).flatten(1)
+        """Update one layer's filters, given their gradient, both [out, in, height, width]."""
+        momentum = self.state[filters].setdefault("momentum", torch.zeros_like(filters))
+        momentum.lerp_(gradient, 1 - group["momentum"])
+        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
         rows, columns = matrix.shape
-        length = max(1.0, rows / columns) ** 0.5
+        scale = max(1.0, rows / columns) ** 0.5
         filters.mul_(1 - group["lr"] * group["weight_decay"])
-        filters.add_(orthogonalize(matrix).view(filters.shape), alpha=-group["lr"] * length)
+        filters.add_(orthogonalize(matrix).view(filters.shape), alpha=-group["lr"] * scale)
 
 
 def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
@@ -55,7 +55,7 @@ def orthogonalize(matrix: Tensor, iterations: int = 3) -> Tensor:
 
     Args:
         matrix: float [rows, columns].
-        iterations: three leave the large singular values of a gradient between about 0.5 and 1.3.
+        iterations: after three the large singular values of a gradient are between about 0.5 and 1.3.
 
     Returns:
         float [rows, columns], with the same singular vectors.

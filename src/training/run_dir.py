@@ -1,4 +1,4 @@
-"""What a training keeps in its folder: history, the newest checkpoints, and a lock."""
+"""The files of a training run: history, the newest checkpoints, and a lock."""
 
 import csv
 import json
@@ -15,33 +15,33 @@ from filelock import FileLock, Timeout
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, remove_partial_files
-from mnist_cnn.models.checkpoint import LARGEST_FILE, Checkpoint, is_intact, save_checkpoint
+from mnist_cnn.models.checkpoint import MAX_FILE_BYTES, Checkpoint, is_intact, save_checkpoint
 
-KEPT = 2  # checkpoints: if the newest was damaged, the one before is there
+KEEP = 2  # checkpoints, in case the newest is damaged
 
 
 class InUseError(InputError):
-    """Another process trains in the folder."""
+    """Another training is writing to the run directory."""
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """The files of a training, all of whose names begin with `name`, below a folder of models."""
+    """A folder of models; the names of a run's files begin with `name`."""
 
     models: Path
     name: str
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
+        """The folder of the checkpoints for resuming."""
         return self.models / "checkpoints"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings of this name out, and remove what a killed one left half-written.
+        """Lock the run against other trainings of this name, and remove the partial files of a killed one.
 
         Raises:
-            InUseError: one is running.
+            InUseError: another training holds the lock.
         """
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.checkpoints / f".{self.name}.lock", timeout=0)
@@ -60,34 +60,34 @@ class RunDir:
             lock.release()
 
     def newest_first(self) -> list[Path]:
-        """List the checkpoints by how far the training was, whatever the clock said."""
+        """List the checkpoints by epoch and step, the newest first."""
         pattern = re.compile(re.escape(self.name) + r"_epoch_(\d+)(?:_step_(\d+))?\.pth")
         found = [(match, path) for path in self.checkpoints.glob("*.pth") if (match := pattern.fullmatch(path.name))]
-        found.sort(key=lambda one: (int(one[0][1]), float(one[0][2] or math.inf)), reverse=True)
+        found.sort(key=lambda item: (int(item[0][1]), float(item[0][2] or math.inf)), reverse=True)
         return [path for _, path in found]
 
     def read_newest(self) -> bytes | None:
-        """Read the newest whole checkpoint, None if there is none; say which ones are damaged."""
+        """Return the bytes of the newest intact checkpoint, None if there is none; report damaged ones on stderr."""
         for path in self.newest_first():
-            if path.stat().st_size <= LARGEST_FILE and is_intact(archive := path.read_bytes()):
+            if path.stat().st_size <= MAX_FILE_BYTES and is_intact(archive := path.read_bytes()):
                 return archive
-            print(f"NOTE: {path} is damaged (wrong SHA-256); looking for an older one", file=sys.stderr)
+            print(f"NOTE: {path} is damaged (wrong SHA-256); trying the one before", file=sys.stderr)
         return None
 
     def save(self, checkpoint: Checkpoint, epoch: int, step: int) -> None:
-        """Write history and checkpoint of a training that is `step` steps into an epoch."""
+        """Write history and checkpoint, after `step` steps of an epoch."""
         write_history(checkpoint.history, self.models / f"{self.name}_history")
-        place = f"epoch_{epoch}_step_{step}" if step else f"epoch_{epoch - 1}"
-        save_checkpoint(checkpoint, self.checkpoints / f"{self.name}_{place}.pth")
-        self.keep(KEPT)
+        position = f"epoch_{epoch}_step_{step}" if step else f"epoch_{epoch - 1}"
+        save_checkpoint(checkpoint, self.checkpoints / f"{self.name}_{position}.pth")
+        self.prune(KEEP)
 
-    def keep(self, count: int) -> None:
-        """Remove all checkpoints but the newest."""
-        for path in self.newest_first()[count:]:
+    def prune(self, keep: int) -> None:
+        """Remove all checkpoints but the newest `keep`."""
+        for path in self.newest_first()[keep:]:
             path.unlink()
 
-    def set_aside(self) -> None:
-        """Move an earlier training's checkpoints out of the way, in place of those moved before."""
+    def archive_earlier(self) -> None:
+        """Move the checkpoints of an earlier training to `checkpoints/earlier`, replacing those in it."""
         if paths := self.newest_first():
             earlier = RunDir(self.checkpoints / "earlier", self.name)
             earlier.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ class RunDir:
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:
-    """Write a row per epoch as .csv and as .jsonl."""
+    """Write a row per epoch as .csv and .jsonl."""
     if history:
         with atomic_write(path.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
             rows = csv.DictWriter(file, fieldnames=list(history[0]))

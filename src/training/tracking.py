@@ -1,4 +1,4 @@
-"""Looking at a training while it runs: TensorBoard's logs, and where the time goes."""
+"""Experiment tracking with TensorBoard, and profiling."""
 
 import dataclasses
 import errno
@@ -23,23 +23,28 @@ from mnist_cnn.common.files import atomic_write
 from mnist_cnn.training.config import TrainConfig
 
 TENSORBOARD = Path("tensorboard")
-COSTLIEST = 10
-SKIPPED = 2  # steps before those that are measured
+TOP_OPERATIONS = 10
+SKIPPED_STEPS = 2  # before those that are profiled
 
 
 @contextmanager
 def open_writer(folder: Path) -> Iterator[Any]:  # TensorBoard is an extra
-    """Open TensorBoard's log of a run.
+    """Open the TensorBoard log of a run.
 
     Raises:
         InputError: TensorBoard is not installed.
-        OSError: the log cannot be written; its `filename` is the folder.
+        OSError: the log cannot be written; `filename` is the folder.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise InputError("--tensorboard needs tensorboard: pip install 'mnist-cnn[tensorboard]'") from None
-    former, threading.excepthook = threading.excepthook, lambda _: None  # the writer's thread: it raises here as well
+        raise InputError(
+            "--tensorboard needs tensorboard: run pip install -e '.[tensorboard]' in the checkout"
+        ) from None
+    former, threading.excepthook = (
+        threading.excepthook,
+        lambda _: None,
+    )  # the writer thread's errors are raised here too
     try:
         with SummaryWriter(folder) as writer:
             yield writer
@@ -50,8 +55,8 @@ def open_writer(folder: Path) -> Iterator[Any]:  # TensorBoard is an extra
 
 
 @contextmanager
-def board(config: TrainConfig) -> Iterator[Callable[[Any], None]]:
-    """Yield what logs a finished epoch, a dataclass with its number and scalars; nothing unless asked for."""
+def tensorboard_log(config: TrainConfig) -> Iterator[Callable[[Any], None]]:
+    """Yield a function that logs an epoch, a dataclass of scalars; it does nothing unless `config.tensorboard`."""
     if not config.tensorboard or rank() > 0:
         yield lambda _: None
         return
@@ -67,7 +72,7 @@ def board(config: TrainConfig) -> Iterator[Callable[[Any], None]]:
 
 
 def log_figures(config: TrainConfig, figures: Path) -> None:
-    """Add the confusion matrix and the sample errors to the log."""
+    """Log the confusion matrix and the misclassified images."""
     with open_writer(config.output_dir / TENSORBOARD) as writer:
         for name in ("confusion_matrix", "misclassified"):
             pixels = np.asarray(Image.open(figures / f"{name}.png").convert("RGB"))
@@ -76,41 +81,42 @@ def log_figures(config: TrainConfig, figures: Path) -> None:
 
 @contextmanager
 def profiled(config: TrainConfig) -> Iterator[Callable[[], None]]:
-    """Yield what is to be called after each step; ten early ones are measured if asked for."""
+    """Yield a function to call after each step; if `config.profile`, ten early steps are profiled."""
     if not config.profile or rank() > 0:
         yield lambda: None
         return
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # above that of the lines which tell when it starts and stops
-    steps = schedule(wait=1, warmup=SKIPPED - 1, active=10, repeat=1)
-    with profile(schedule=steps, on_trace_ready=functools.partial(show, config.output_dir / "profile.json")) as one:
-        yield one.step
-    if one.step_num < SKIPPED:
-        print("no profile: the training has too few steps; take a smaller --batch-size")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences its messages about start and stop
+    steps = schedule(wait=1, warmup=SKIPPED_STEPS - 1, active=10, repeat=1)
+    show = functools.partial(show_profile, config.output_dir / "profile.json")
+    with profile(schedule=steps, on_trace_ready=show) as profiler:
+        yield profiler.step
+    if profiler.step_num < SKIPPED_STEPS:
+        print("no profile: the training has too few steps; choose a smaller --batch-size")
 
 
-def show(path: Path, measured: profile) -> None:
-    """Write the trace, for chrome://tracing or ui.perfetto.dev, and print the costliest operations."""
-    write_trace(measured, path)
-    operations = [one for one in measured.key_averages() if not one.key.startswith("ProfilerStep")]
-    rows = [(one.key, one.self_cpu_time_total + one.self_device_time_total, one.count) for one in operations]
+def show_profile(path: Path, profiler: profile) -> None:
+    """Write the trace, for chrome://tracing or ui.perfetto.dev, and print the most expensive operations."""
+    write_trace(profiler, path)
+    operations = [event for event in profiler.key_averages() if not event.key.startswith("ProfilerStep")]
+    rows = [(event.key, event.self_cpu_time_total + event.self_device_time_total, event.count) for event in operations]
     rows.sort(key=lambda row: -row[1])
-    everything = sum(microseconds for _, microseconds, _ in rows)
-    first = max(len(name) for name, *_ in rows[:COSTLIEST])
-    print(f"\n{'operation':<{first}}{'share':>8}{'ms':>10}{'calls':>8}")
-    for name, microseconds, count in rows[:COSTLIEST]:
-        print(f"{name:<{first}}{microseconds / everything:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
+    total = sum(microseconds for _, microseconds, _ in rows)
+    width = max(len(name) for name, *_ in rows[:TOP_OPERATIONS])
+    print(f"\n{'operation':<{width}}{'share':>8}{'ms':>10}{'calls':>8}")
+    for name, microseconds, count in rows[:TOP_OPERATIONS]:
+        print(f"{name:<{width}}{microseconds / total:>8.1%}{microseconds / 1000:>10.1f}{count:>8}")
     print(f"trace: {path}")
 
 
-def write_trace(measured: profile, path: Path) -> None:
-    """Write a trace whole or not at all: the profiler itself says nothing of a full disk, and leaves what it began.
+def write_trace(profiler: profile, path: Path) -> None:
+    """Write a trace atomically; on a full disk the profiler itself reports no error and leaves a truncated file.
 
     Raises:
         OSError: the disk is full.
     """
     with TemporaryDirectory() as folder:
         trace = Path(folder) / path.name
-        measured.export_chrome_trace(str(trace))
+        profiler.export_chrome_trace(str(trace))
         try:
             json.loads(trace.read_bytes())
         except (OSError, ValueError):

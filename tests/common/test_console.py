@@ -26,7 +26,7 @@ WRITTEN = {
     "evaluate": "evaluated/images/confusion_matrix.png",
     "predict": "steps/0000_own_digit.png",
     "export": "exported/model.onnx",
-    "average": "averaged/model.pth",
+    "ensemble": "ensembled/model.pth",
     "compare": "compared/curves.png",
     "study": "studied/rows.jsonl",
 }

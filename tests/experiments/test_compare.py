@@ -26,7 +26,7 @@ from mnist_cnn.training.config import PRESETS
 
 PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 SHIPPED = ROOT / "saved_models" / "mnist_cnn_final.json"
-AVERAGE = ROOT / "benchmarks" / "best_average.json"
+ENSEMBLE = ROOT / "benchmarks" / "best_average.json"
 REPORT = Path("saved_models") / "digits_fast_final.json"
 
 
@@ -156,8 +156,8 @@ def test_a_setting_that_one_report_lacks_differs(here: Path, capsys: pytest.Capt
     ]
 
 
-def test_an_average_has_results_but_no_curve(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = printed(capsys, SHIPPED, AVERAGE)
+def test_an_ensemble_has_results_but_no_curve(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, SHIPPED, ENSEMBLE)
     assert cells(lines[0]) == ["settings that differ", ROOT.name, "best_average.json"]
     assert ["seed", "0", "[0, 1, 2, 3, 4]"] in map(cells, lines)
     seconds = sum(epoch["seconds"] for epoch in read(SHIPPED)["history"])
@@ -166,36 +166,36 @@ def test_an_average_has_results_but_no_curve(capsys: pytest.CaptureFixture[str])
 
 
 def test_without_any_history_there_is_no_figure(capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(AVERAGE, "other.json")
-    assert printed(capsys, AVERAGE, "other.json")[-1] == "no figure: none of them has a history"
+    shutil.copy(ENSEMBLE, "other.json")
+    assert printed(capsys, ENSEMBLE, "other.json")[-1] == "no figure: none of them has a history"
     assert not Path("images").exists()
 
 
 @pytest.mark.parametrize(
-    ("plain", "rotated", "said"),
+    ("plain", "rotated", "expected"),
     [
-        ((0.90, 0.92), (0.93, 0.95), "the 95 % intervals do not overlap: rotated is better by more than chance"),
-        ((0.93, 0.95), (0.90, 0.92), "the 95 % intervals do not overlap: plain is better by more than chance"),
+        ((0.90, 0.92), (0.93, 0.95), "the 95 % intervals do not overlap: rotated is significantly better"),
+        ((0.93, 0.95), (0.90, 0.92), "the 95 % intervals do not overlap: plain is significantly better"),
         ((0.90, 0.94), (0.93, 0.95), "the 95 % intervals overlap: the difference may be chance"),
         ((0.90, 0.94), (0.90, 0.94), "the 95 % intervals overlap: the difference may be chance"),
     ],
 )
 def test_overlap_of_the_intervals(
-    capsys: pytest.CaptureFixture[str], plain: tuple[float, float], rotated: tuple[float, float], said: str
+    capsys: pytest.CaptureFixture[str], plain: tuple[float, float], rotated: tuple[float, float], expected: str
 ) -> None:
     change(Path("plain") / REPORT, interval=plain)
     change(Path("rotated") / REPORT, interval=rotated)
     lines = printed(capsys, "plain", "rotated")
-    assert [line[: len(said)] for line in lines if "overlap" in line] == [said]
+    assert [line[: len(expected)] for line in lines if "overlap" in line] == [expected]
 
 
 @pytest.mark.parametrize("other", [{"count": 361}, {"evaluated_on": "photographs test split"}])
-def test_of_other_images_no_overlap_is_said(capsys: pytest.CaptureFixture[str], other: dict[str, Any]) -> None:
+def test_of_other_images_no_overlap_is_reported(capsys: pytest.CaptureFixture[str], other: dict[str, Any]) -> None:
     change(Path("rotated") / REPORT, **other)
     assert not any("overlap" in line for line in printed(capsys, "plain", "rotated"))
 
 
-def test_of_three_runs_no_overlap_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_three_runs_no_overlap_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("plain", "again")
     assert not any("overlap" in line for line in printed(capsys, "plain", "rotated", "again"))
 
@@ -258,7 +258,7 @@ def test_eight_long_names_leave_room_for_the_curves(here: Path, errors: float) -
         (["plain", "rotated", Path("plain") / REPORT], f"{Path('plain') / REPORT} comes twice; name each run once"),
         (["plain", "torn.json"], "torn.json cannot be read as JSON: Unterminated string"),
         (["plain", "model.pth"], "model.pth cannot be read as JSON"),
-        (["plain", "list.json"], "list.json is not a report: the JSON is of something else; name the --output-dir"),
+        (["plain", "list.json"], "list.json is not a report of a training; name the --output-dir"),
         (["plain", "number.json"], "number.json is not a report"),
         (["plain", "package.json"], "package.json is not a report"),
         (["plain", "words.json"], "words.json is not a report"),

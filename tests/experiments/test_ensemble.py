@@ -1,4 +1,4 @@
-"""An average of networks gives the mean of their logits, in one file that evaluate and predict load."""
+"""An ensemble of networks gives the mean of their logits, in one file that evaluate and predict load."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,7 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import infer
-from mnist_cnn.experiments.ensemble import average
+from mnist_cnn.experiments.ensemble import build_ensemble
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS
@@ -28,13 +28,13 @@ def members(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[C
     return [fit(digits, config, shape) for config in configs]
 
 
-def test_logits_are_the_mean_of_the_members_tempered_logits(members: list[Checkpoint], digits: Dataset) -> None:
-    tempered = [infer(member.build_model(), digits.test) / member.temperature for member in members]
-    averaged = average(members, digits)
-    found = infer(averaged.build_model(), digits.test)
-    np.testing.assert_allclose(found.numpy(), torch.stack(tempered).mean(dim=0).numpy(), rtol=1e-4, atol=1e-4)
-    assert averaged.build_model().parameter_count() == 3 * members[0].build_model().parameter_count()
-    assert averaged.train_config["seed"] == [0, 1, 2]
+def test_logits_are_the_mean_of_the_members_scaled_logits(members: list[Checkpoint], digits: Dataset) -> None:
+    scaled = [infer(member.build_model(), digits.test) / member.temperature for member in members]
+    ensemble = build_ensemble(members, digits)
+    found = infer(ensemble.build_model(), digits.test)
+    np.testing.assert_allclose(found.numpy(), torch.stack(scaled).mean(dim=0).numpy(), rtol=1e-4, atol=1e-4)
+    assert ensemble.build_model().parameter_count() == 3 * members[0].build_model().parameter_count()
+    assert ensemble.train_config["seed"] == [0, 1, 2]
 
 
 def test_kept_models_of_a_study_become_one_that_evaluate_and_predict_load(
@@ -43,14 +43,14 @@ def test_kept_models_of_a_study_become_one_that_evaluate_and_predict_load(
     assert program(*STUDY, "--seeds", "2").returncode == 0
     kept = sorted((tmp_path / "kept").iterdir())
     assert [path.name for path in kept] == ["digits_fast_seed_0.pth", "digits_fast_seed_1.pth"]
-    made = program("ensemble.py", *kept, "--output", "one/averaged.pth")
+    made = program("ensemble.py", *kept, "--output", "one/ensemble.pth")
     assert made.returncode == 0, made.stderr
-    evaluated = program("evaluate.py", "--checkpoint", "one/averaged.pth")
+    evaluated = program("evaluate.py", "--checkpoint", "one/ensemble.pth")
     assert evaluated.returncode == 0, evaluated.stderr
-    assert "digits test split, averaged.pth" in evaluated.stdout
-    classifier = Classifier.load(tmp_path / "one" / "averaged.pth")
+    assert "digits test split, ensemble.pth" in evaluated.stdout
+    classifier = Classifier.load(tmp_path / "one" / "ensemble.pth")
     probabilities = classifier.probabilities(digits.test.images[:100, 0].numpy())
-    model = load_checkpoint(tmp_path / "one" / "averaged.pth").build_model()
+    model = load_checkpoint(tmp_path / "one" / "ensemble.pth").build_model()
     expected = infer(model, digits.test[torch.arange(100)]).argmax(dim=1)
     assert probabilities.argmax(axis=1).tolist() == expected.tolist()
 
@@ -72,11 +72,11 @@ def test_unlike_models_are_refused(
     assert not (tmp_path / "c.pth").exists()
 
 
-def test_one_model_and_averages_are_refused(
+def test_one_model_and_ensembles_are_refused(
     program: Program, tmp_path: Path, members: list[Checkpoint], digits: Dataset
 ) -> None:
     save_checkpoint(members[0], tmp_path / "a.pth")
-    save_checkpoint(average(members[:2], digits), tmp_path / "two.pth")
+    save_checkpoint(build_ensemble(members[:2], digits), tmp_path / "two.pth")
     assert load_checkpoint(tmp_path / "two.pth").model_config.members == 2
     assert_one_line_error(program("ensemble.py", "a.pth", "--output", "c.pth"), "two or more")
-    assert_one_line_error(program("ensemble.py", "two.pth", "a.pth", "--output", "c.pth"), "an average already")
+    assert_one_line_error(program("ensemble.py", "two.pth", "a.pth", "--output", "c.pth"), "an ensemble already")

@@ -27,13 +27,13 @@ def fit_alone(arguments: Sequence[str]) -> None:
 
 
 def train(folder: Path, *arguments: str | Path) -> BaseProcess:
-    """Start a training; what it says goes to the file `said` in its folder."""
-    return start(fit_alone, [*TRAIN, *arguments], folder, environment(), folder / "said", folder / "said")
+    """Start a training; what it says goes to the file `log` in its folder."""
+    return start(fit_alone, [*TRAIN, *arguments], folder, environment(), folder / "log", folder / "log")
 
 
 def run_study(folder: Path, *arguments: str | Path) -> BaseProcess:
     """Start `mnist-cnn study`, likewise."""
-    return start(study.main, [*DIGITS, *arguments], folder, environment(), folder / "said", folder / "said")
+    return start(study.main, [*DIGITS, *arguments], folder, environment(), folder / "log", folder / "log")
 
 
 def final(folder: Path) -> Checkpoint:

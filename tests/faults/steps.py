@@ -14,10 +14,11 @@ from mnist_cnn.cnn_model import Normalize
 from mnist_cnn.common.distributed import process_group, rank
 from mnist_cnn.data_loader import Split, load_dataset
 from mnist_cnn.evaluate import infer_distributed
-from mnist_cnn.train import Progress, train_steps
+from mnist_cnn.train import train_steps
 from mnist_cnn.training.config import TrainConfig
 from mnist_cnn.training.counter_rng import epoch_order
 from mnist_cnn.training.learner import build_learner
+from mnist_cnn.training.resume import Progress
 
 torch.set_num_threads(1)
 with process_group(60):

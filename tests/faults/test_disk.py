@@ -18,10 +18,10 @@ from mnist_cnn.evaluate import write_report
 from mnist_cnn.experiments.study import write_rows
 from mnist_cnn.metrics import Report
 from mnist_cnn.models.checkpoint import load_checkpoint
-from mnist_cnn.train import EpochRecord
 from mnist_cnn.training.config import TrainConfig
+from mnist_cnn.training.resume import EpochRecord
 from mnist_cnn.training.run_dir import RunDir, write_history
-from mnist_cnn.training.tracking import board
+from mnist_cnn.training.tracking import tensorboard_log
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 SHORT = ("--epochs", "2", "--batch-size", "128")
@@ -44,9 +44,9 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(small_disk: 
     process = train(small_disk, "--epochs", "5")
     process.join(100)
     assert process.exitcode == 2
-    said = (small_disk / "said").read_text()
-    assert said.splitlines()[-1].startswith("error: No space left on device"), said
-    assert "Traceback" not in said
+    log = (small_disk / "log").read_text()
+    assert log.splitlines()[-1].startswith("error: No space left on device"), log
+    assert "Traceback" not in log
     folder = RunDir(small_disk / "saved_models", "digits_fast")
     lost = folder.read_newest() is None
     assert not list(small_disk.rglob("*unfinished*"))
@@ -67,7 +67,7 @@ def history(path: Path, epochs: int) -> None:
 
 
 def log(folder: Path) -> None:
-    with board(TrainConfig(tensorboard=True, output_dir=folder.parent)) as note:
+    with tensorboard_log(TrainConfig(tensorboard=True, output_dir=folder.parent)) as note:
         for record in RECORDS:
             note(record)
 
@@ -80,7 +80,7 @@ KINDS: dict[str, tuple[int, Sequence[str] | Callable[[Path], None]]] = {
     "steps/0000_own_digit.png": (5000, ["predict", PHOTO, "--show-steps", "steps"]),
     "boxes/0000_own_digit.png": (5000, ["predict", PHOTO, "--annotate", "boxes"]),
     "exported/model.onnx": (20_000, CALLS["export"]),
-    "averaged/model.pth": (20_000, CALLS["average"]),
+    "ensembled/model.pth": (20_000, CALLS["ensemble"]),
     "compared/curves.png": (5000, CALLS["compare"]),
     "profiled/profile.json": (20_000, ["train", *FAST, "--profile", "--output-dir", "profiled"]),
     "report.json": (4000, report),
@@ -121,10 +121,10 @@ def test_a_disk_that_fills_is_one_line_with_the_path_and_keeps_the_older_file(
         path.write_text("older")
     process = call([] if callable(write) else list(write), runs, tmp_path, functools.partial(limited, name))
     process.join(100)
-    said = (tmp_path / "err").read_text()
-    errors = sayings(said)
-    assert process.exitcode == 2, said
-    assert len(errors) == 1, said
+    log = (tmp_path / "err").read_text()
+    errors = sayings(log)
+    assert process.exitcode == 2, log
+    assert len(errors) == 1, log
     assert errors[0].startswith("error: ")
     assert name in errors[0]
     assert not list(runs.rglob("*unfinished*"))
@@ -151,12 +151,12 @@ def test_a_flipped_byte_is_noticed_and_the_checkpoint_before_is_gone_on_with(tmp
         content = bytearray(newest.read_bytes())
         content[int(place * len(content))] ^= 1
         newest.write_bytes(content)
-        (flipped / "said").unlink()
+        (flipped / "log").unlink()
         process = train(flipped, *SHORT, *every, "--resume")
         process.join(100)
-        said = (flipped / "said").read_text()
-        assert process.exitcode == 0, said
-        assert f"{newest} is damaged".removeprefix(f"{flipped}/") in said
+        log = (flipped / "log").read_text()
+        assert process.exitcode == 0, log
+        assert f"{newest} is damaged".removeprefix(f"{flipped}/") in log
         lost += not same_end(final(flipped), final(whole))
     tried("a flipped byte in the newest checkpoint", 3, lost)
 
@@ -185,7 +185,7 @@ def test_the_second_training_in_a_folder_is_refused(tmp_path: Path, tried: Tried
     assert second.exitcode == 2
     assert (
         "error: another training of digits_fast is writing to saved_models; wait for it"
-        in (tmp_path / "said").read_text()
+        in (tmp_path / "log").read_text()
     )
     assert first.is_alive()
     first.terminate()

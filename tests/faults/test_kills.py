@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     folder = tmp_path_factory.mktemp("undisturbed")
     process = train(folder, *RECIPE)
     process.join(200)
-    assert process.exitcode == 0, (folder / "said").read_text()
+    assert process.exitcode == 0, (folder / "log").read_text()
     return final(folder)
 
 
@@ -63,7 +63,7 @@ def test_trainings_that_are_killed_end_bit_identical(
             newest = folder.newest_first()
             lost += damage(folder) + (bool(begun) and newest[0] not in (begun[0], *set(newest) - set(begun)))
         else:
-            assert process.exitcode == 0, (tmp_path / "said").read_text()[-2000:]
+            assert process.exitcode == 0, (tmp_path / "log").read_text()[-2000:]
             lost += not same_end(final(tmp_path), undisturbed)
             if kills >= times:
                 break
@@ -82,7 +82,7 @@ def test_studies_that_are_killed_lose_and_double_no_row(
     while kills < times:
         workers[0].join(choose.uniform(0.5, 2.5))
         if not workers[0].is_alive():
-            assert workers[0].exitcode == 0, (tmp_path / "said").read_text()[-2000:]
+            assert workers[0].exitcode == 0, (tmp_path / "log").read_text()[-2000:]
             (tmp_path / "rows.jsonl").unlink(missing_ok=True)  # all rows are there: begin again
             for worker in workers:
                 worker.join(100)
@@ -92,11 +92,11 @@ def test_studies_that_are_killed_lose_and_double_no_row(
         workers = [workers[1], run_study(tmp_path, *arguments)]
     for worker in workers:
         worker.join(200)
-        assert worker.exitcode == 0, (tmp_path / "said").read_text()[-2000:]
+        assert worker.exitcode == 0, (tmp_path / "log").read_text()[-2000:]
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     found = sorted(row["recipe"]["seed"] for row in rows)
     tried("SIGKILL of one of two processes of a study", kills, len(set(seeds) - set(found)) + len(found) - len(seeds))
-    assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "said"}
+    assert {path.name for path in tmp_path.iterdir()} == {"rows.jsonl", "log"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -112,7 +112,7 @@ def test_a_signal_saves_the_step(tmp_path: Path, undisturbed: Checkpoint, number
         assert process.pid
         os.kill(process.pid, number)
         process.join(20)
-        assert process.exitcode == 128 + number, (tmp_path / "said").read_text()[-2000:]
+        assert process.exitcode == 128 + number, (tmp_path / "log").read_text()[-2000:]
         resumed = train(tmp_path, *RECIPE, "--resume")
         resumed.join(200)
         lost += not same_end(final(tmp_path), undisturbed)

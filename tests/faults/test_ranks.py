@@ -76,18 +76,18 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     result = torchrun(folder, 2, *TRAIN)
     assert result.returncode == 0, result.stderr
-    (folder / "said").write_text(result.stdout)
+    (folder / "log").write_text(result.stdout)
     (folder / "errors").write_text(result.stderr)
     return folder
 
 
 def test_two_processes_train_one_model_and_speak_once(pair: Path) -> None:
-    said, errors = (pair / "said").read_text(), (pair / "errors").read_text()
+    log, errors = (pair / "log").read_text(), (pair / "errors").read_text()
     report = json.loads((pair / "saved_models" / "digits_fast_final.json").read_text())
     assert report["count"] == 360
     assert report["accuracy"] > 0.9
     for line in ("training on digits", "360 images", "model: ", "report: "):
-        assert said.count(line) == 1
+        assert log.count(line) == 1
     assert errors.count("validation: loss") == 3
     assert not [path for path in pair.rglob("*") if "unfinished" in path.name]
 
@@ -181,7 +181,7 @@ def test_sigterm_to_torchrun_saves_the_same_step_on_all(
     wait_for_steps(tmp_path, 4, process)
     process.terminate()
     _, errors = process.communicate(timeout=60)
-    assert len(re.findall(r"stopped in epoch \d of 3, after step (\d+), which is safe", errors)) >= 1, errors
+    assert len(re.findall(r"stopped in epoch \d of 3, after step (\d+); progress is saved", errors)) >= 1, errors
     result = torchrun(tmp_path, 2, *TRAIN, "--resume")
     assert result.returncode == 0, result.stderr
     tried("SIGTERM of torchrun with two processes", 1, not same_end(final(tmp_path), final(pair)))

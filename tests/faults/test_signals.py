@@ -51,9 +51,9 @@ def unwarned(arguments: Sequence[str]) -> None:
     forked.COMMANDS["mnist-cnn"](arguments)
 
 
-def disturb(name: str, runs: Path, said: Path, delay: float, numbers: list[int]) -> BaseProcess:
+def disturb(name: str, runs: Path, log: Path, delay: float, numbers: list[int]) -> BaseProcess:
     """Start a call and send it signals, the first after a delay."""
-    process = call(CALLS[name], runs, said, unwarned)
+    process = call(CALLS[name], runs, log, unwarned)
     assert process.pid
     wait_for_handlers(process.pid)
     time.sleep(delay)

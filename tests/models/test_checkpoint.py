@@ -75,13 +75,13 @@ def test_building_a_model_draws_no_random_numbers() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
-def write_sealed(content: Any, path: Path) -> None:
+def write_with_checksum(content: Any, path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     path.write_bytes(with_checksum(buffer.getvalue()))
 
 
-def test_the_seal_is_the_comment_of_an_archive_that_torch_and_zip_read(tmp_path: Path) -> None:
+def test_the_checksum_is_the_comment_of_an_archive_that_torch_and_zip_read(tmp_path: Path) -> None:
     save_checkpoint(make_checkpoint(), tmp_path / "model.pth")
     assert torch.load(tmp_path / "model.pth", weights_only=True)["dataset"] == "digits"
     with zipfile.ZipFile(tmp_path / "model.pth") as archive:
@@ -106,7 +106,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
 
 
 class Bomb:
-    """What a stranger's pickle may hold."""
+    """A class that a crafted pickle may hold."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -149,11 +149,11 @@ STARTS = {
 @pytest.mark.parametrize("seed", range(20))
 def test_random_bytes_are_refused(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "model.pth"
-    start, said = list(STARTS.items())[seed % 4]
+    start, message = list(STARTS.items())[seed % 4]
     path.write_bytes(
         start + torch.randint(0, 256, (500,), generator=torch.Generator().manual_seed(seed)).numpy().tobytes()
     )
-    assert said in refused(path)
+    assert message in refused(path)
 
 
 @pytest.mark.parametrize("format", ["pickle", "zip", "inside a real checkpoint"])
@@ -162,7 +162,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, format: str) -> Non
     if format == "pickle":
         path.write_bytes(with_checksum(pickle.dumps(Bomb(touched)) + b"\0\0"))
     elif format == "zip":
-        write_sealed(Bomb(touched), path)
+        write_with_checksum(Bomb(touched), path)
     else:
         save_checkpoint(dataclasses.replace(make_checkpoint(), train_config={"x": Bomb(touched)}), path)
     assert ("bare pickle" if format == "pickle" else "holds pickled code") in refused(path)
@@ -171,7 +171,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, format: str) -> Non
 
 @pytest.mark.parametrize("content", [{}, [1, 2], {"format_version": FORMAT_VERSION + 1}, torch.zeros(3)])
 def test_another_format_is_refused(tmp_path: Path, content: Any) -> None:
-    write_sealed(content, tmp_path / "model.pth")
+    write_with_checksum(content, tmp_path / "model.pth")
     assert f"this program reads {FORMAT_VERSION}" in refused(tmp_path / "model.pth")
 
 
@@ -275,8 +275,8 @@ GARBAGE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", GARBAGE.values(), ids=GARBAGE)
-def test_garbage_under_a_right_seal_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    write_sealed(raw() | changes, tmp_path / "model.pth")
+def test_garbage_under_a_valid_checksum_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    write_with_checksum(raw() | changes, tmp_path / "model.pth")
     assert refused(tmp_path / "model.pth").isprintable()
 
 
@@ -287,12 +287,12 @@ def raw() -> dict[str, Any]:
 
 
 def test_what_the_garbage_was_made_of_is_a_model(tmp_path: Path) -> None:
-    write_sealed(raw(), tmp_path / "model.pth")
+    write_with_checksum(raw(), tmp_path / "model.pth")
     assert Classifier.load(tmp_path / "model.pth").classes == DIGITS
 
 
 def test_weights_whose_logits_overflow_give_no_answer(tmp_path: Path) -> None:
-    write_sealed(raw() | weights(lambda old: old * 0 + 3e38), tmp_path / "model.pth")
+    write_with_checksum(raw() | weights(lambda old: old * 0 + 3e38), tmp_path / "model.pth")
     with pytest.raises(InputError, match=r"the model model gives probabilities or OOD scores that are not finite"):
         Classifier.load(tmp_path / "model.pth").probabilities(torch.eye(28).mul(255).byte()[None].numpy())
 
@@ -304,14 +304,14 @@ def saved(content: Any, **settings: Any) -> bytes:
 
 
 def test_no_command_takes_such_weights_or_a_missing_recipe_for_a_model(program: Program, tmp_path: Path) -> None:
-    write_sealed(raw() | weights(lambda old: old * 0 + 3e38), tmp_path / "model.pth")
+    write_with_checksum(raw() | weights(lambda old: old * 0 + 3e38), tmp_path / "model.pth")
     for script, *flags in (
         ("evaluate.py", "--checkpoint", "model.pth", "--dataset", "digits"),
         ("predict.py", "--checkpoint", "model.pth", str(ROOT / "images" / "own_digit.jpg")),
     ):
         assert_one_line_error(program(script, *flags), "not finite")
-    averaged = program("ensemble.py", "model.pth", "model.pth", "--output", "averaged.pth")
-    assert_one_line_error(averaged, "model.pth does not say its seed and val-size")
+    result = program("ensemble.py", "model.pth", "model.pth", "--output", "ensemble.pth")
+    assert_one_line_error(result, "model.pth does not record its seed and val_size")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["model.pth"]
 
 
@@ -381,7 +381,7 @@ class Call:
     "call", [Call(bytearray, 10**10), Call(codecs.encode, "x" * 10**6, "punycode"), Call(torch.Tensor, 10**10)]
 )
 def test_calls_that_pytorch_allows_are_refused_and_not_made(tmp_path: Path, call: Call) -> None:
-    write_sealed(raw() | {"training_state": {"x": call}}, tmp_path / "model.pth")
+    write_with_checksum(raw() | {"training_state": {"x": call}}, tmp_path / "model.pth")
     assert "holds pickled code" in refused(tmp_path / "model.pth")
 
 
@@ -403,7 +403,10 @@ FILES: dict[str, tuple[bytes, str]] = {
     "an archive of arrays": (arrays(), "not one that torch.save writes"),
     "ours, changed": (OURS[:9000] + bytes([OURS[9000] ^ 1]) + OURS[9001:], "is damaged (wrong SHA-256)"),
     "ours, cut off": (OURS[:-300], "is damaged (wrong SHA-256)"),
-    "an old one without a seal": (saved({"format_version": 2, "weights": torch.ones(3)}), "has checkpoint format 2, "),
+    "an old one without a checksum": (
+        saved({"format_version": 2, "weights": torch.ones(3)}),
+        "has checkpoint format 2, ",
+    ),
     "an old one": (with_checksum(saved({"format_version": 3})), "has checkpoint format 3, this program reads 5"),
     "a new one": (
         with_checksum(saved({"format_version": 99, "x": {1}})),
@@ -417,18 +420,18 @@ FILES: dict[str, tuple[bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize(("content", "said"), FILES.values(), ids=FILES)
-def test_what_a_file_is_instead_is_said(tmp_path: Path, content: bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), FILES.values(), ids=FILES)
+def test_what_a_file_is_instead_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "model.pth").write_bytes(content)
-    assert said in refused(tmp_path / "model.pth")
+    assert message in refused(tmp_path / "model.pth")
 
 
 @pytest.mark.parametrize("kind", ["another's weights", "a picture", "ours, cut off"])
 def test_predict_says_what_a_file_is_instead(program: Program, tmp_path: Path, kind: str) -> None:
-    content, said = FILES[kind]
+    content, message = FILES[kind]
     (tmp_path / "model.pth").write_bytes(content)
     picture = ROOT / "images" / "own_digit.jpg"
-    assert_one_line_error(program("predict.py", "--checkpoint", "model.pth", picture), "model.pth ", said)
+    assert_one_line_error(program("predict.py", "--checkpoint", "model.pth", picture), "model.pth ", message)
 
 
 @pytest.mark.parametrize(
@@ -439,7 +442,7 @@ def test_a_missing_entry_is_refused(tmp_path: Path, name: str) -> None:
     save_checkpoint(make_checkpoint(), path)
     content = torch.load(path, weights_only=True)
     del content[name]
-    write_sealed(content, path)
+    write_with_checksum(content, path)
     assert "is not a model of this program" in refused(path)
 
 

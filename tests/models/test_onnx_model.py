@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import hashlib
+import multiprocessing
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from conftest import ROOT, Program, assert_one_line_error, environment
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.models.onnx_model import MOST_BYTES, PACKAGED, OnnxModel, load_onnx, parse, with_checksum
+from mnist_cnn.models.onnx_model import MAX_FILE_BYTES, PACKAGED, OnnxModel, load_onnx, parse, with_checksum
 from mnist_cnn.models.torch_model import load_torch
 from mnist_cnn.serving.batching import Answer, Batcher
 
@@ -41,6 +43,18 @@ def test_the_packaged_file_is_the_shipped_checkpoint(packaged: OnnxModel, mnist:
     np.testing.assert_allclose(ood_score, places, rtol=1e-3)
     accuracy = float((probabilities.argmax(axis=1) == mnist.test.labels.numpy()).mean())
     assert float(packaged.metadata["accuracy"]) == accuracy
+
+
+@pytest.mark.parametrize("kind", ["onnx", "pth"])
+def test_a_model_predicts_the_same_in_a_worker_process(kind: str, shipped: Path) -> None:
+    model = load_onnx(PACKAGED) if kind == "onnx" else load_torch(shipped)
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
+    with multiprocessing.get_context("spawn").Pool(1) as workers:
+        for found, expected in zip(workers.apply(model.infer, (images,)), model.infer(images), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    copy = pickle.loads(pickle.dumps(Classifier(model)))  # noqa: S301
+    np.testing.assert_array_equal(copy.probabilities(images), model.infer(images)[0])
+    assert copy.model.metadata == model.metadata
 
 
 def test_its_metadata_name_the_checkpoint(packaged: OnnxModel, shipped: Path) -> None:
@@ -88,7 +102,7 @@ def other_model(output: str) -> bytes:
 @pytest.mark.parametrize(
     "body", [b"", b"random bytes" * 9, other_model("logits"), other_model("probabilities")], ids=map(str, range(4))
 )
-def test_foreign_contents_under_a_right_seal_are_refused(body: bytes) -> None:
+def test_foreign_contents_under_a_valid_checksum_are_refused(body: bytes) -> None:
     with pytest.raises(InputError, match="is not a model of this program"):
         parse(with_checksum(body), "model.onnx")
 
@@ -97,7 +111,7 @@ Change = Callable[[onnx.ModelProto], object]
 
 
 def crafted(change: Change) -> bytes:
-    """Change the packaged model, keep its metadata, seal it again: what anybody can do."""
+    """Change the packaged model, keep its metadata, renew its checksum: what anybody can do."""
     proto = onnx.load(PACKAGED)
     assert proto.metadata_props.pop().key == "sha256"
     change(proto)
@@ -250,7 +264,7 @@ def test_only_programs_of_the_exporter_reach_the_runtime(program: str, monkeypat
 
 
 def test_the_packaged_model_as_it_is_passes_the_same_way() -> None:
-    assert parse(crafted(lambda _: None), "model.onnx").part == 128
+    assert parse(crafted(lambda _: None), "model.onnx").batch_size == 128
     assert crafted(lambda _: None) == PACKAGED.read_bytes()
 
 
@@ -263,7 +277,7 @@ def test_a_crafted_model_ends_the_command_in_one_line(program: Program, tmp_path
         assert result.stdout == ""
 
 
-def test_any_spoilt_byte_under_a_right_seal_is_refused_or_harmless() -> None:
+def test_any_corrupted_byte_under_a_valid_checksum_is_refused_or_harmless() -> None:
     whole, rng, images = PACKAGED.read_bytes()[:-76], random.Random(0), np.zeros((2, 28, 28), np.uint8)
     names = [
         place for place in range(len(whole)) if whole[place : place + 7] in (b"network", b"val_75\x12", b"Unsqueez")
@@ -365,7 +379,7 @@ def test_a_service_outlives_answers_that_are_not_finite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (other_model("logits"), "another program wrote"),
@@ -379,8 +393,8 @@ def test_a_service_outlives_answers_that_are_not_finite(tmp_path: Path) -> None:
     ],
     ids=range(9),
 )
-def test_what_a_file_is_instead_is_said(content: bytes, said: str) -> None:
-    with pytest.raises(InputError, match=f"^model.onnx [^;]*{said}"):
+def test_what_a_file_is_instead_is_reported(content: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=f"^model.onnx [^;]*{message}"):
         parse(content, "model.onnx")
 
 
@@ -389,7 +403,7 @@ def test_paths_that_are_no_model_are_refused_in_one_line(program: Program, tmp_p
     (tmp_path / "folder.pth").mkdir()
     for name in ("model.pt", "model.txt", "model", "model.onnx.bak"):
         (tmp_path / name).write_bytes(PACKAGED.read_bytes())
-    said = {
+    message = {
         "folder.onnx": "no model at folder.onnx, which is a folder",
         "folder.pth": "no checkpoint at folder.pth, which is a folder",
         "x" * 300 + ".onnx": "cannot read",
@@ -398,8 +412,8 @@ def test_paths_that_are_no_model_are_refused_in_one_line(program: Program, tmp_p
     if sys.platform != "win32":
         os.mkfifo(tmp_path / "pipe.onnx")
         (tmp_path / "zero.pth").symlink_to("/dev/zero")
-        said |= {"pipe.onnx": "which is not a regular file", "zero.pth": "which is not a regular file"}
-    for name, words in said.items():
+        message |= {"pipe.onnx": "which is not a regular file", "zero.pth": "which is not a regular file"}
+    for name, words in message.items():
         assert_one_line_error(program("predict.py", "--checkpoint", name, ROOT / PICTURE), name, words)
     (tmp_path / "MODEL.ONNX").write_bytes(PACKAGED.read_bytes())
     assert program("predict.py", "--checkpoint", "MODEL.ONNX", ROOT / PICTURE).stdout.startswith(f"{ROOT / PICTURE}: 4")
@@ -421,7 +435,7 @@ def denied(_: Path) -> bytes:
 
 def test_a_huge_and_a_missing_file_are_refused(program: Program, tmp_path: Path) -> None:
     with (tmp_path / "huge.onnx").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
+        file.truncate(MAX_FILE_BYTES + 1)
     image = ROOT / "images" / "own_digit.jpg"
     assert_one_line_error(program("predict.py", "--checkpoint", "huge.onnx", image), "huge.onnx has more than")
     assert_one_line_error(program("predict.py", "--checkpoint", "none.onnx", image), "no model at none.onnx")

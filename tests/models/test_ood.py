@@ -11,7 +11,7 @@ from torch import Tensor
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split, load_dataset, split_off
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint
-from mnist_cnn.models.ood import PASS, OODDetector, fit_ood_detector, logits_and_features
+from mnist_cnn.models.ood import PASS_RATE, OODDetector, fit_ood_detector, logits_and_features
 
 
 def trusted(images: Tensor) -> float:
@@ -46,7 +46,7 @@ def test_limits_let_the_share_of_validation_pass(digits: Dataset) -> None:
     ood_detector = fit_ood_detector(model, train, val, 1.0)
     logits, features = logits_and_features(model, val)
     probability = logits.softmax(dim=1).amax(dim=1)
-    assert PASS - 0.005 <= share_trusted(ood_detector, probability, features) <= 1
+    assert PASS_RATE - 0.005 <= share_trusted(ood_detector, probability, features) <= 1
     assert ood_detector.means.shape == (10, 16)
     known = logits_and_features(model, train)[1]
     for digit in range(10):
@@ -61,13 +61,13 @@ def test_a_class_without_images_changes_no_score(digits: Dataset) -> None:
     ood_detector = fit_ood_detector(model, train, val, 1.0)
     ood_detector.check(model.config)
     logits, features = logits_and_features(model, val)
-    assert PASS - 0.02 <= share_trusted(ood_detector, logits.softmax(dim=1).amax(dim=1), features) <= 1
+    assert PASS_RATE - 0.02 <= share_trusted(ood_detector, logits.softmax(dim=1).amax(dim=1), features) <= 1
     only = dataclasses.replace(ood_detector, means=ood_detector.means[[3, 7]])
     torch.testing.assert_close(ood_detector.score(features), only.score(features), rtol=1e-4, atol=0)
 
 
 def test_digits_pass_and_other_things_do_not(mnist: Dataset, mnist_data: Path) -> None:
-    assert trusted(mnist.test.images) == pytest.approx(PASS, abs=0.003)
+    assert trusted(mnist.test.images) == pytest.approx(PASS_RATE, abs=0.003)
     rng = np.random.default_rng(0)
     noise = torch.from_numpy(rng.integers(0, 256, (500, 1, 28, 28)).astype(np.uint8))
     blank = torch.from_numpy(

@@ -18,7 +18,7 @@ from drawing import on_page, photo, shape
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset, all_as_test, load_dataset, rehearse
 from mnist_cnn.evaluate import evaluate
-from mnist_cnn.main import with_known
+from mnist_cnn.main import with_rehearsal
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
 from mnist_cnn.pictures.preprocess import SIDE
 
@@ -287,7 +287,7 @@ def test_too_few_pictures_or_classes_are_refused_before_training(
 def test_fine_tuning_numbers_the_classes_as_the_model_does(digits: Dataset, tmp_path: Path) -> None:
     model = dataclasses.replace(load_checkpoint(SHIPPED), classes=tuple("9876543210"), dataset="digits")
     save_checkpoint(model, tmp_path / "reversed.pth")
-    mixed = with_known(tmp_path / "reversed.pth", digits, None)
+    mixed = with_rehearsal(tmp_path / "reversed.pth", digits, None)
     assert mixed.classes == model.classes
     assert torch.equal(mixed.test.labels, 9 - digits.test.labels)
     assert torch.equal(torch.bincount(mixed.train.labels), torch.bincount(digits.train.labels).flip(0) * 2)

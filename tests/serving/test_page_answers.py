@@ -12,11 +12,11 @@ from playwright.sync_api import Browser, Page, Route, expect
 from test_page import SEVEN, SOON, TWO, chromium, draw, half, hosting, says, visiting
 
 from mnist_cnn.data_loader import GARMENTS, Dataset, load_dataset
-from mnist_cnn.export import serialised, to_onnx
+from mnist_cnn.export import serialized, to_onnx
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.serving.static_page import write_page
-from mnist_cnn.train import fit, learn_limits
+from mnist_cnn.train import add_ood_detector, fit
 from mnist_cnn.training.config import PRESETS
 from server import serving
 
@@ -43,7 +43,7 @@ def train(dataset: Dataset, classes: tuple[str, ...], folder: Path) -> Path:
     few = Dataset("fashion-mnist", classes, dataset.train[index], dataset.test)
     config = dataclasses.replace(PRESETS["fast"].train, output_dir=folder, device="cpu", batch_size=64)
     path = folder / "garments.pth"
-    save_checkpoint(learn_limits(fit(few, config), few), path)
+    save_checkpoint(add_ood_detector(fit(few, config), few), path)
     return path
 
 
@@ -63,7 +63,7 @@ def garments_url(
     else:
         runtime, site = request.getfixturevalue("web_runtime"), tmp_path_factory.mktemp("site")
         found = TorchModel(load_checkpoint(model), model)
-        (site / "model.onnx").write_bytes(serialised(to_onnx(found), found.metadata))
+        (site / "model.onnx").write_bytes(serialized(to_onnx(found), found.metadata))
         write_page(site / "model.onnx", site, runtime)
         with hosting(site) as address:
             yield address

@@ -7,7 +7,16 @@ from torch import Tensor
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.training.augment import AugmentConfig, blur, corrupt, distort, random_affine, serif_ones, smear, thicken
+from mnist_cnn.training.augment import (
+    AugmentConfig,
+    blur,
+    blur_along,
+    corrupt,
+    dilate,
+    distort,
+    random_affine,
+    serif_ones,
+)
 from mnist_cnn.training.counter_rng import CounterRNG
 
 
@@ -21,10 +30,10 @@ NOTHING = only()
 
 
 def moved(images: Tensor, config: AugmentConfig, seed: int = 0) -> Tensor:
-    return random_affine(images, config, dice_for(images, seed))
+    return random_affine(images, config, rng_for(images, seed))
 
 
-def dice_for(images: Tensor, seed: int = 0) -> CounterRNG:
+def rng_for(images: Tensor, seed: int = 0) -> CounterRNG:
     return CounterRNG.for_images(seed, 1, torch.arange(len(images)))
 
 
@@ -60,7 +69,7 @@ def test_shift_moves_a_blob_at_most_its_limit() -> None:
         assert away.max() > 2.5
 
 
-def test_rotation_keeps_ink_and_centre_and_stays_in_its_limit() -> None:
+def test_rotation_keeps_mass_and_centre_and_stays_in_its_limit() -> None:
     images = torch.zeros(500, 1, 28, 28)
     images[:, :, 13:15, 4:24] = 255  # a bar along x
     distorted = moved(images, only(rotation=30))[:, 0]
@@ -104,53 +113,53 @@ def test_elastic_bends_and_keeps_within_its_limit() -> None:
     assert (heights[:, 4:24].amax(dim=1) - heights[:, 4:24].amin(dim=1)).median() > 0.5
 
 
-def test_the_share_that_is_spoilt_and_what_is_left_alone(digits: Dataset) -> None:
+def test_the_share_that_is_corrupted_and_what_is_left_alone(digits: Dataset) -> None:
     images = digits.train.images.float()
-    corrupted = corrupt(images, 0.25, dice_for(images))
+    corrupted = corrupt(images, 0.25, rng_for(images))
     assert corrupted.shape == images.shape
     assert corrupted.min() >= 0
     assert corrupted.max() <= 255
     changed = (corrupted != images).flatten(1).any(dim=1).float().mean()
     assert 0.2 < changed < 0.3
-    assert corrupt(images, 0, dice_for(images)) is images
+    assert corrupt(images, 0, rng_for(images)) is images
 
 
-def test_thickening_against_scipy(digits: Dataset) -> None:
+def test_dilation_against_scipy(digits: Dataset) -> None:
     image = digits.train.images[0, 0].numpy()
     expected = scipy.ndimage.grey_dilation(image, size=(3, 3), mode="wrap")
-    grown = thicken(torch.from_numpy(image)[None, None].float())
-    assert torch.equal(grown[0, 0], torch.from_numpy(expected).float())
+    dilated = dilate(torch.from_numpy(image)[None, None].float())
+    assert torch.equal(dilated[0, 0], torch.from_numpy(expected).float())
 
 
 def test_what_happens_to_an_image_does_not_depend_on_its_batch(digits: Dataset) -> None:
     images, chosen = digits.train.images[:64], torch.tensor([50, 3, 33, 9])
     strong = AugmentConfig(degrade=1)
     alone = distort(images[chosen], strong, CounterRNG.for_images(0, 1, chosen))
-    torch.testing.assert_close(alone, distort(images, strong, dice_for(images))[chosen], rtol=0, atol=1e-3)
+    torch.testing.assert_close(alone, distort(images, strong, rng_for(images))[chosen], rtol=0, atol=1e-3)
     assert not torch.equal(alone, distort(images[chosen], strong, CounterRNG.for_images(0, 2, chosen)))
 
 
-def test_blur_keeps_the_ink_and_spreads_it() -> None:
+def test_blur_keeps_the_mass_and_spreads_it() -> None:
     images = torch.zeros(20, 1, 28, 28)
     images[:, 0, 14, 14] = 255
-    spread = blur(images, dice_for(images))
+    spread = blur(images, rng_for(images))
     torch.testing.assert_close(spread.sum(dim=(1, 2, 3)), torch.full((20,), 255.0))
     assert (spread > 0).sum(dim=(1, 2, 3)).min() >= 3
     assert (spread > 0).sum(dim=(1, 2, 3)).max() <= 49
     assert len({image.numpy().tobytes() for image in spread}) > 10
 
 
-@pytest.mark.parametrize("reach", [0, 1, 3])
-def test_smearing_along_x_against_scipy(digits: Dataset, reach: int) -> None:
+@pytest.mark.parametrize("radius", [0, 1, 3])
+def test_blurring_along_x_against_scipy(digits: Dataset, radius: int) -> None:
     images = digits.train.images[:3].float()
-    smeared = smear(images, torch.zeros(3), torch.full((3,), float(reach)))
-    expected = scipy.ndimage.uniform_filter1d(images.numpy(), 2 * reach + 1, axis=3, mode="constant")
-    torch.testing.assert_close(smeared, torch.from_numpy(expected), rtol=0, atol=1e-3)
-    turned = smear(images.transpose(2, 3), torch.full((3,), torch.pi / 2), torch.full((3,), float(reach)))
-    torch.testing.assert_close(turned.transpose(2, 3), smeared, rtol=0, atol=1e-3)
+    blurred = blur_along(images, torch.zeros(3), torch.full((3,), float(radius)))
+    expected = scipy.ndimage.uniform_filter1d(images.numpy(), 2 * radius + 1, axis=3, mode="constant")
+    torch.testing.assert_close(blurred, torch.from_numpy(expected), rtol=0, atol=1e-3)
+    turned = blur_along(images.transpose(2, 3), torch.full((3,), torch.pi / 2), torch.full((3,), float(radius)))
+    torch.testing.assert_close(turned.transpose(2, 3), blurred, rtol=0, atol=1e-3)
 
 
-def test_ones_get_flags_to_their_left_and_keep_their_ink(mnist: Dataset) -> None:
+def test_ones_get_flags_to_their_left_and_keep_their_foreground(mnist: Dataset) -> None:
     ones = mnist.train.images[mnist.train.labels == 1][:300]
     assert torch.equal(serif_ones(ones, 0, torch.Generator()), ones)
     flagged = serif_ones(ones, 1, torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ from torch.profiler import profile, record_function
 
 from conftest import Program
 from mnist_cnn.models.checkpoint import load_checkpoint
-from mnist_cnn.training.tracking import show
+from mnist_cnn.training.tracking import show_profile
 
 FAST = ("--dataset", "digits", "--preset", "fast", "--epochs", "3", "--batch-size", "128", "--device", "cpu")
 
@@ -51,7 +51,7 @@ def test_names_of_operations_are_whole(tmp_path: Path, capsys: pytest.CaptureFix
     name = "a_name_longer_than_any_column_" * 4
     with profile() as measured, record_function(name):
         torch.ones(8, 8).sum()
-    show(tmp_path / "profile.json", measured)
+    show_profile(tmp_path / "profile.json", measured)
     lines = capsys.readouterr().out.strip().splitlines()[:-1]
     assert any(line.startswith(f"{name} ") for line in lines)
     assert len({len(line) for line in lines}) == 1
