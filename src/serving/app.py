@@ -29,8 +29,8 @@ from mnist_cnn.models.onnx_model import PACKAGED
 from mnist_cnn.predict import tell_which_model
 from mnist_cnn.serving import schemas
 from mnist_cnn.serving.middleware import LimitMiddleware, problem_response
-from mnist_cnn.serving.request_body import Drawing, RefusedError
-from mnist_cnn.serving.schemas import ModelInfo, Problem
+from mnist_cnn.serving.request_body import RefusedError
+from mnist_cnn.serving.schemas import BODY, PROBLEMS, TAGS, ModelInfo
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
 from mnist_cnn.serving.timeouts import TimeoutProtocol
@@ -38,42 +38,7 @@ from mnist_cnn.serving.timeouts import TimeoutProtocol
 SHUTDOWN_TIMEOUT = 10  # seconds for accepted requests to be answered
 API = "/api/v1"
 
-TAGS = [
-    {"name": "reading", "description": "Pictures in, digits out."},
-    {"name": "model", "description": "What is loaded."},
-    {"name": "monitoring", "description": "For load balancers and Prometheus."},
-]
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "the body is no JSON or no form"},
-    408: {"description": "the body took more than 10 s to arrive"},
-    413: {"description": "too many bytes, pixels or digits, or too costly to decode"},
-    415: {"description": "another content type"},
-    422: {"description": "no picture, or pixels or parameters of another shape or value"},
-    503: {"description": "too many requests; `Retry-After` says when to try again"},
-}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "A picture as raw bytes, up to 50 pictures as a form, or 28x28 pixels as JSON.",
-        "content": {
-            "application/json": {
-                "schema": Drawing.model_json_schema(),
-                "example": {
-                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
-                },
-            },
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
-                    "required": ["file"],
-                }
-            },
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+
 Images = Annotated[bool, Query(description="whether each digit gets `image`, the 28x28 input of the network")]
 
 
@@ -128,10 +93,9 @@ def add_error_handlers(app: FastAPI) -> None:
 
 def add_api(app: FastAPI, service: Service) -> None:
     """Add the endpoints of version 1, and those for monitoring."""
-    problems = {status: {"model": Problem} | problem for status, problem in PROBLEMS.items()}
     reading: dict[str, Any] = {
         "response_model": schemas.Response,
-        "responses": problems,
+        "responses": PROBLEMS,
         "openapi_extra": BODY,
         "tags": ["reading"],
     }

@@ -1,8 +1,10 @@
-"""Response schemas of the REST service, version 1."""
+"""Schemas of the REST service, version 1, with their documentation in OpenAPI."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from mnist_cnn.serving.request_body import Drawing
 
 
 def example(**values: Any) -> ConfigDict:
@@ -87,3 +89,41 @@ class Response(BaseModel):
     results: list[Result]
     model: ModelName
     milliseconds: float
+
+
+TAGS = [
+    {"name": "reading", "description": "Pictures in, digits out."},
+    {"name": "model", "description": "What is loaded."},
+    {"name": "monitoring", "description": "For load balancers and Prometheus."},
+]
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "the body is no JSON or no form"},
+    408: {"model": Problem, "description": "the body took more than 10 s to arrive"},
+    413: {"model": Problem, "description": "too many bytes, pixels or digits, or too costly to decode"},
+    415: {"model": Problem, "description": "another content type"},
+    422: {"model": Problem, "description": "no picture, or pixels or parameters of another shape or value"},
+    503: {"model": Problem, "description": "too many requests; `Retry-After` says when to try again"},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A picture as raw bytes, up to 50 pictures as a form, or 28x28 pixels as JSON.",
+        "content": {
+            "application/json": {
+                "schema": Drawing.model_json_schema(),
+                "example": {
+                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
+                },
+            },
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "required": ["file"],
+                }
+            },
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
