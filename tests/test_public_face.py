@@ -4,7 +4,7 @@ import io
 import multiprocessing
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -52,8 +52,22 @@ def test_the_package_runs_as_a_module() -> None:
     assert all(command in shown for command in COMMANDS)
 
 
+OPENED: list[io.BufferedReader] = []
+
+
 def opened(path: Path) -> io.BufferedReader:
-    return path.open("rb")
+    """Open a file; `predict` and `read` leave it open, and it is closed after the test."""
+    OPENED.append(path.open("rb"))
+    return OPENED[-1]
+
+
+@pytest.fixture(autouse=True)
+def _close_files() -> Iterator[None]:
+    yield
+    while OPENED:
+        file = OPENED.pop()
+        assert not file.closed
+        file.close()
 
 
 SOURCES: dict[str, Callable[[Path], PictureSource]] = {
