@@ -30,7 +30,7 @@ class Result:
     accuracy: float
     seconds: float
     seconds_to_99: float | None
-    """To the end of the first epoch with 99 %, None if there was none; scoring the epochs before is not pluralize."""
+    """To the end of the first epoch with 99 %, None if there was none; scoring the epochs before is not counted."""
     parameters: int
 
 

@@ -117,7 +117,7 @@ def test_mirrors_without_the_files_leave_nothing_behind(
     assert [path.name for path in (tmp_path / "data" / "MNIST" / "raw").iterdir()] == [".lock"]
 
 
-# What a mirror sends for a path, given the right bytes: components, and None for a moment of nothing.
+# What a mirror sends for a path, given the right bytes: chunks, and None for a moment of nothing.
 Answer = Callable[[str, bytes], Iterable[bytes | None]]
 MOMENT = 0.02  # seconds
 ENOUGH = 64 << 20  # bytes after which an endless answer ends, so that a failing test does not fill the machine
@@ -154,16 +154,16 @@ class Connection(StreamRequestHandler):
         with suppress(OSError):
             self.send(mirror, mirror.answer(path, mirror.files.get(path.rpartition("/")[2], b"")))
 
-    def send(self, mirror: Mirror, components: Iterable[bytes | None]) -> None:
+    def send(self, mirror: Mirror, chunks: Iterable[bytes | None]) -> None:
         sent = 0
-        for component in components:
-            if component is RESET:
+        for chunk in chunks:
+            if chunk is RESET:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            elif component:
-                self.connection.sendall(component)
-                sent += len(component)
+            elif chunk:
+                self.connection.sendall(chunk)
+                sent += len(chunk)
                 mirror.most_sent = max(sent, mirror.most_sent)
-            if mirror.closing.wait(0 if component else MOMENT) or sent > ENOUGH:
+            if mirror.closing.wait(0 if chunk else MOMENT) or sent > ENOUGH:
                 return
 
 
@@ -196,9 +196,9 @@ def in_chunks(content: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(content), content)
 
 
-def slowly(components: Iterable[bytes]) -> Iterator[bytes | None]:
-    for component in components:
-        yield from (component, None)
+def slowly(chunks: Iterable[bytes]) -> Iterator[bytes | None]:
+    for chunk in chunks:
+        yield from (chunk, None)
 
 
 def honest(_: str, right: bytes) -> Iterator[bytes]:
@@ -211,8 +211,8 @@ def wrong(_: str, right: bytes) -> Iterator[bytes]:
 
 def unhurried(_: str, right: bytes) -> Iterator[bytes | None]:
     """Take about a quarter of a second for 200,000 bytes."""
-    components = (right[start : start + 20_000] for start in range(0, len(right), 20_000))
-    yield from slowly([ok(f"Content-Length: {len(right)}"), *components])
+    chunks = (right[start : start + 20_000] for start in range(0, len(right), 20_000))
+    yield from slowly([ok(f"Content-Length: {len(right)}"), *chunks])
 
 
 def to_a_portal(path: str, _: bytes) -> Iterator[bytes]:
