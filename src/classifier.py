@@ -286,13 +286,15 @@ def combine(scores: npt.NDArray[np.float32], probabilities: Floats) -> Floats:
     """Combine the spotter's scores [10] and the classifier's probabilities [10] of a detected digit.
 
     Returns:
-        float64 [10]: a weighted geometric mean, scaled so that its sum is the calibrated probability of the detection.
+        float64 [10]: their weighted geometric mean; what the calibrated probability of the detection lacks to 1 is
+        spread evenly.
     """
     log_mean = (1 - WEIGHT) * np.log(np.maximum(scores, LEAST)) + WEIGHT * np.log(np.maximum(probabilities, LEAST))
     mean = np.exp(log_mean - log_mean.max())
     presence = float(np.clip(scores.max(), LEAST, 1 - LEAST))
     log_odds = PLATT[0] * math.log(presence / (1 - presence)) + PLATT[1]
-    return np.asarray(mean / mean.sum() / (1 + math.exp(-log_odds)), dtype=np.float64)
+    probability = 1 / (1 + math.exp(-log_odds))
+    return np.asarray(probability * mean / mean.sum() + (1 - probability) / len(mean), dtype=np.float64)
 
 
 def checked(reading: Reading | InputError) -> Reading:

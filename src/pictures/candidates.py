@@ -10,7 +10,7 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
 from mnist_cnn.pictures.contrast import Floats
 from mnist_cnn.pictures.detections import Detection
-from mnist_cnn.pictures.digit_crop import digit_mask
+from mnist_cnn.pictures.digit_crop import cut_out
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture, shrink
 from mnist_cnn.pictures.lines import text_lines
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
@@ -19,7 +19,10 @@ from mnist_cnn.pictures.spotter import load_spotter
 
 ROTATION = 8  # degrees
 MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
-FILLS = 0.5  # share of the picture's height, of a lone digit that the spotter does not find: a stroke may be a 1
+FILLS, NARROW = (
+    0.5,
+    0.3,
+)  # of the picture's height, and of its own: a stroke that the spotter takes for a line may be a 1
 MIN_RANGE = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image that is not blank
 
 
@@ -104,7 +107,7 @@ def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> t
             for component in line
         )
     box = bounding_box(foreground.mask)
-    if box is None or (spot and box[3] < FILLS * len(foreground.mask)):
+    if box is None or (spot and (box[3] < FILLS * len(foreground.mask) or box[2] > NARROW * box[3])):
         return ()
     return one(candidate(Component(box, foreground.mask), foreground, picture))
 
@@ -116,10 +119,10 @@ def one(found: Candidate | None) -> tuple[Choice, ...]:
 
 def spotted_candidate(detection: Detection, picture: Picture, line: int) -> Candidate:
     """Make the candidate of a detection."""
-    image = to_mnist(digit_mask(picture.grey, detection))
-    left, top, right, bottom = (round(side * picture.scale) for side in detection.box)
+    mask, sides = cut_out(picture.grey, detection)
+    left, top, right, bottom = (round(side * picture.scale) for side in sides)
     box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)
-    return Candidate(test_time_augmentations(image), box, line, scores=detection.scores)
+    return Candidate(test_time_augmentations(to_mnist(mask)), box, line, scores=detection.scores)
 
 
 def candidate(

@@ -11,7 +11,8 @@ from mnist_cnn.pictures.contrast import Floats
 
 CLASSES, STRIDE = 10, 4  # of the network, see `training.spotter_net`
 MIN_SCORE = 0.1  # of a peak that takes part in suppression
-MIN_PROBABILITY = 0.35  # of a detection
+MIN_PROBABILITY = 0.35  # of a detection beside a clearer one
+MIN_CLEAREST = 0.45  # of the clearest detection of a picture; below it the picture is blank
 IDEAL_HEIGHT, WIDTH = 28.0, 0.55  # pixels: height of digits that the network reads best; log-normal width of that
 SAME_DIGIT = 0.45  # intersection over union of two boxes of one digit
 INSIDE = 0.7  # share of the smaller box that lies in the larger, of two boxes that cannot both be digits
@@ -134,9 +135,11 @@ def mean_probability(reading: Sequence[Detection]) -> float:
 
 
 def union(readings: Sequence[list[Detection]]) -> list[Detection]:
-    """Keep the reading with the largest total evidence, and from the others what is clear and overlaps nothing."""
+    """Keep the reading with the largest total evidence, unless it is faint, and from others what is clear and apart."""
     ranked = sorted(readings, key=lambda reading: -sum(one.probability - MIN_PROBABILITY for one in reading))
     kept = list(ranked[0]) if ranked else []
+    if max((one.probability for one in kept), default=0.0) < MIN_CLEAREST:
+        return []
     for reading in ranked[1:]:
         boxes = [one.box for one in kept]
         kept += [

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnist_cnn.pictures.binarize import Mask
-from mnist_cnn.pictures.detections import Detection
+from mnist_cnn.pictures.binarize import Mask, bounding_box
+from mnist_cnn.pictures.detections import Box, Detection
 from mnist_cnn.pictures.image_io import Pixels
 
 HEIGHT = 72  # pixels: to which a digit is scaled before it is binarized
@@ -14,19 +14,29 @@ WIDEST_STROKE = 33  # pixels of that height
 MIN_CONTRAST = 6  # grey levels between foreground and background
 
 
-def digit_mask(grey: Pixels, detection: Detection) -> Mask:
-    """Cut a digit out of a picture, uint8 [H, W], and return its foreground, bool [h, w]; empty where there is none."""
+def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Box]:
+    """Cut a digit out of a picture, uint8 [H, W].
+
+    Returns:
+        Its foreground, bool [h, w], empty where there is none, and its left, top, right and bottom in the picture: those
+        of the foreground, or of the detection where there is none.
+    """
     left, top, right, bottom = detection.box
     margin = MARGIN * (bottom - top) + 1
     x0, y0 = max(int(left - margin), 0), max(int(top - margin), 0)
     x1, y1 = min(int(right + margin) + 1, grey.shape[1]), min(int(bottom + margin) + 1, grey.shape[0])
     if x1 <= x0 or y1 <= y0:
-        return np.zeros((2, 2), np.bool_)
+        return np.zeros((2, 2), np.bool_), detection.box
     scale = HEIGHT / (bottom - top)
     size = max(round((x1 - x0) * scale), 2), max(round((y1 - y0) * scale), 2)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     crop = np.asarray(cv2.resize(grey[y0:y1, x0:x1], size, interpolation=method), dtype=np.uint8)
-    return foreground_within(crop, np.array([left - x0, top - y0, right - x0, bottom - y0]) * scale)
+    mask = foreground_within(crop, np.array([left - x0, top - y0, right - x0, bottom - y0]) * scale)
+    inner = bounding_box(mask)
+    if inner is None:
+        return mask, detection.box
+    x, y, width, height = (side / scale for side in inner)
+    return mask, (x0 + x, y0 + y, x0 + x + width, y0 + y + height)
 
 
 def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
