@@ -50,7 +50,7 @@ def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
         bool [H, W].
     """
     smooth = np.asarray(cv2.GaussianBlur(crop, (0, 0), 1.0), dtype=np.uint8)
-    slack = 0.04 * (inner[3] - inner[1])
+    slack = 0.08 * (inner[3] - inner[1])
     x0, y0 = (max(int(side - slack), 0) for side in inner[:2])
     x1, y1 = (int(side + slack) + 1 for side in inner[2:])
     box = np.zeros(crop.shape, dtype=np.bool_)

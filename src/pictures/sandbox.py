@@ -27,7 +27,7 @@ if sys.platform != "win32":
 MAX_WORKERS = 2
 TIMEOUT = 60  # wall-clock seconds: for I/O, which takes no CPU time, and for systems without CPU limits
 NICENESS = 10  # of the workers: small requests, answered by this process, go first
-MAX_CANDIDATES = 3000  # of a picture; a page full of the smallest legible digits has 400, some of them parts
+MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
 
 
 class LostError(InputError):
@@ -146,7 +146,7 @@ def prepare_limited(source: PictureSource | Outcome, name: str, several: bool, s
             raise
         return limits.exceeded(name)
     if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MAX_CANDIDATES:
-        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} strokes that may be digits; cut it into parts")
+        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} digits; cut it into parts")
     return outcome
 
 

@@ -29,7 +29,8 @@ MULTIPLE = 8  # the network's input sides are multiples of it
 SMALLEST = 40  # pixels: height of the top of the image pyramid, which a lone digit fills
 LARGEST = 2_600_000  # pixels of its base: a page of print
 LOOKS = (IDEAL_HEIGHT, 36.0, 22.0)  # pixels: heights to which the digits of a picture are scaled, in turn
-BUDGET = 1_200_000  # pixels of all these looks
+BUDGET = 1_200_000  # pixels of all these looks but the first
+MOST = 4_000_000  # pixels of any picture that the network sees, which bounds time and memory
 VISIBLE = IDEAL_HEIGHT * 26 / 28  # pixels: digits of half to twice this height show how high they are
 CLOSER = 2.0  # the last level of the pyramid is so many times as close as what was found needs
 
@@ -84,6 +85,7 @@ class Spotter:
 
     def detect(self, pyramid: Sequence[Pixels], scale: float) -> Floats:
         """Detect digits in a scaled picture: weighted peaks, float32 [K, 15], with boxes in pixels of the picture."""
+        scale = min(scale, (MOST / pyramid[0].size) ** 0.5)
         height, width = (max(round(side * scale), 1) for side in pyramid[0].shape)
         nearest = min((level for level in pyramid if len(level) >= height), key=len, default=pyramid[0])
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

@@ -123,9 +123,7 @@ class Service:
             raise BusyError
         found = sum(len(choice) for one in done.values() if isinstance(one, Prepared) for choice in one.choices)
         if found > MAX_CANDIDATES:
-            raise RefusedError(
-                413, "too_many_digits", f"more than {MAX_CANDIDATES:,} strokes that may be digits; send fewer pictures"
-            )
+            raise RefusedError(413, "too_many_digits", f"more than {MAX_CANDIDATES:,} digits; send fewer pictures")
         return [(done.get(place, source), name) for place, (source, name) in enumerate(pictures)]
 
 
