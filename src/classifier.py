@@ -23,9 +23,9 @@ from mnist_cnn.pictures.segment import Span
 CHUNK = 128  # pictures prepared before the first of them is classified
 CHUNK_PER_THREAD = 16
 DIGITS = tuple("0123456789")
-WEIGHT = 0.2  # of the classifier beside the spotter, chosen on drawn validation pages
+WEIGHT = 0.1  # of the classifier beside the spotter, chosen on drawn validation pages
 LEAST = 1e-4  # of either's probabilities
-PLATT = 1.0, 0.0  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
+PLATT = 4.162, 0.823  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
 
 Source = TypeVar("Source", bound=PictureSource)
 Prepare = Callable[[Sequence[NamedPicture], bool, bool], list[Outcome]]

@@ -226,5 +226,5 @@ def test_a_bad_picture_is_named_by_its_place(classifier: Classifier) -> None:
 
 
 def test_a_half_trained_model_is_refused() -> None:
-    with pytest.raises(InputError, match="training that has not ended"):
+    with pytest.raises(InputError, match="its training has not ended"):
         TorchModel(make_checkpoint(), Path("half.pth"))

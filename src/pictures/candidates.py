@@ -19,6 +19,7 @@ from mnist_cnn.pictures.spotter import load_spotter
 
 ROTATION = 8  # degrees
 MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
+FILLS = 0.5  # share of the picture's height, of a lone digit that the spotter does not find: a stroke may be a 1
 MIN_RANGE = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image that is not blank
 
 
@@ -82,16 +83,17 @@ def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
 
 def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> tuple[Choice, ...]:
     """Prepare a picture's digit, or all of its digits in reading order."""
-    if picture.grey.shape == (SIDE, SIDE) and not several:
-        small = small_candidate(picture.grey, mnist_style)
-        return ((small,),) if small else ()
+    if mnist_style and not several:
+        return one(small_candidate(picture.grey, mnist_style))
     if spot:
         found = load_spotter().spot(picture.grey)
-        if not several:
-            found = sorted(found, key=lambda one: one.probability)[-1:]
-        return tuple(
-            (spotted_candidate(one, picture, number),) for number, line in enumerate(text_lines(found)) for one in line
-        )
+        if several:
+            lines = enumerate(text_lines(found))
+            return tuple((spotted_candidate(digit, picture, number),) for number, line in lines for digit in line)
+        if found:
+            return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture, 0))
+    if picture.grey.shape == (SIDE, SIDE) and not several:
+        return one(small_candidate(picture.grey, mnist_style))
     smaller = shrink(picture.grey, MAX_SIDE)
     picture = Picture(smaller.grey, picture.scale * smaller.scale)
     foreground = find_foreground(picture.grey)
@@ -102,7 +104,14 @@ def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> t
             for component in line
         )
     box = bounding_box(foreground.mask)
-    return ((candidate(Component(box, foreground.mask), foreground, picture),),) if box else ()
+    if box is None or (spot and box[3] < FILLS * len(foreground.mask)):
+        return ()
+    return one(candidate(Component(box, foreground.mask), foreground, picture))
+
+
+def one(found: Candidate | None) -> tuple[Choice, ...]:
+    """Return the choices of a picture of at most one digit."""
+    return ((found,),) if found else ()
 
 
 def spotted_candidate(detection: Detection, picture: Picture, line: int) -> Candidate:
