@@ -119,6 +119,25 @@ def locked(path: Path) -> Iterator[None]:
         raise InputError(f"another training is writing {path}; wait for it, or name another --output") from None
 
 
+def train(config: SpotterConfig, split: Split, glyphs: tuple[Glyphs, Glyphs], output: Path, val_pages: int) -> None:
+    """Train a spotter, export it, validate the exported file, and print error rates and calibration.
+
+    Args:
+        config, split, glyphs: as in `fit`.
+        output: the .onnx file; the checkpoint is beside it.
+        val_pages: number of drawn pages for validation.
+    """
+    checkpoint = output.with_suffix(".pth")
+    with locked(checkpoint):
+        run = fit(config, split, glyphs, checkpoint)
+        metadata = {"steps": str(config.steps), "seed": str(config.seed), "data_sha256": fingerprint(split)}
+        content = to_onnx(run.averaged, metadata)
+        with atomic_write(output) as temporary:
+            temporary.write_bytes(content)
+    print(f"{printable(str(output))}: {len(content):,} bytes", flush=True)
+    print(report(validate(Spotter(output), glyphs[1], val_pages)))
+
+
 def show(glyphs: Glyphs, seed: int, folder: Path) -> None:
     """Write a contact sheet of pages of each shape."""
     for height, width in SHAPES:
@@ -134,6 +153,7 @@ def command(
     seed: int = SpotterConfig.seed,
     data_dir: Path | None = None,
     show_samples: Path | None = None,
+    val_pages: int = 1500,
 ) -> None:
     """Train the network that finds digits in pictures, on pages drawn from MNIST's training images; write it as .onnx.
 
@@ -145,25 +165,20 @@ def command(
         seed: Seed of initial weights and pages.
         data_dir: Folder with the data, searched before $MNIST_CNN_DATA and ./data.
         show_samples: Folder for pictures of drawn pages with the boxes of their digits, instead of training.
+        val_pages: Drawn pages on which error rates are measured at the end.
     """
     config = SpotterConfig(steps=steps, seed=seed)
     if output.suffix != ".onnx":
         raise InputError(f"--output is {output}; its name must end in .onnx")
+    if val_pages < 1:
+        raise InputError(f"--val-pages is {val_pages}; it must be 1 or more")
     check_writable(show_samples or output.parent, "--show-samples" if show_samples else "--output")
     split = load_dataset("mnist", data_dir).train
     glyphs = split_glyphs(split)
     if show_samples:
         show(glyphs[0], seed, show_samples)
         return
-    checkpoint = output.with_suffix(".pth")
-    with locked(checkpoint):
-        run = fit(config, split, glyphs, checkpoint)
-        metadata = {"steps": str(steps), "seed": str(seed), "data_sha256": fingerprint(split)}
-        content = to_onnx(run.averaged, metadata)
-        with atomic_write(output) as temporary:
-            temporary.write_bytes(content)
-    print(f"{printable(str(output))}: {len(content):,} bytes")
-    print(report(validate(Spotter(output), glyphs[1])))
+    train(config, split, glyphs, output, val_pages)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "train_spotter.py") -> None:

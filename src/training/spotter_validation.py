@@ -14,7 +14,6 @@ from mnist_cnn.synthetic.pages import SHAPES, draw_page
 from mnist_cnn.synthetic.sheet import Digit
 
 SEED = 1_000_004
-PAGES = 1500
 MAX_OFFSET = 0.4  # distance of the centres of a detection and its digit, in widths and heights of the digit
 MIN_OFFSET = 3.0  # pixels: such a distance is never too far to the side
 
@@ -38,7 +37,7 @@ class Validation:
     outcomes: tuple[tuple[float, bool], ...]
 
 
-def validate(spotter: Spotter, glyphs: Glyphs, pages: int = PAGES) -> Validation:
+def validate(spotter: Spotter, glyphs: Glyphs, pages: int) -> Validation:
     """Compare detections and digits on drawn pages."""
     drawn = (draw_page(glyphs, SEED, number, SHAPES[number % len(SHAPES)]) for number in range(pages))
     return total([compare(page.digits, spotter.spot(page.grey)) for page in drawn])
@@ -86,7 +85,7 @@ def is_at(detection: Detection, digit: Digit) -> bool:
 
 
 def calibrate(outcomes: Sequence[tuple[float, bool]]) -> tuple[float, float] | None:
-    """Fit factor and offset that map the logit of a probability to that of being right (Platt 1999).
+    """Fit slope and intercept that map the log-odds of a probability to those of being right (Platt 1999).
 
     Returns:
         The two, or None unless some detections are right and some wrong.
@@ -105,5 +104,5 @@ def report(validation: Validation) -> str:
         f"{name} {getattr(validation, name) / max(validation.digits, 1):.2%}" for name in ("missed", "wrong", "false")
     )
     fitted = calibrate(validation.outcomes)
-    calibration = "calibration: factor {:.3f}, offset {:.3f}".format(*fitted) if fitted else "too few to calibrate"
+    calibration = "calibration: slope {:.3f}, intercept {:.3f}".format(*fitted) if fitted else "too few to calibrate"
     return f"{', '.join(rates)} of {validation.digits:,} digits on drawn pages\n{calibration}"
