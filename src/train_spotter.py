@@ -49,7 +49,7 @@ def train_steps(run: SpotterRun, glyphs: Glyphs, request: StopRequest) -> Iterat
     """
     config = run.config
     batches = DrawnBatches(glyphs, config.seed, config.batch_size, run.step, config.steps)
-    for examples in draw_batches(batches, request):
+    for examples in draw_batches(batches):
         loss = train_step(run, examples)
         if not math.isfinite(loss):
             raise InputError(f"the loss is {loss} in step {run.step}; try another --seed")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mnist_cnn.common.signals import StopRequest
+from mnist_cnn.common.signals import SIGNALS
 from mnist_cnn.pictures.contrast import Floats, local_contrast
 from mnist_cnn.pictures.detections import CLASSES, STRIDE, Box
 from mnist_cnn.synthetic.glyphs import Glyphs
@@ -54,33 +54,25 @@ class DrawnBatches(Dataset[Examples]):
         return collate(pages, shape)
 
 
-def draw_batches(batches: DrawnBatches, request: StopRequest) -> Iterator[Examples]:
-    """Draw batches in a process of their own, the worker.
-
-    A signal to all processes of a terminal or a job ends the worker too; then there are no more batches.
-    """
-    method = "fork" if sys.platform == "linux" else None  # needs no copy of the glyphs
+def draw_batches(batches: DrawnBatches) -> Iterator[Examples]:
+    """Draw batches in a process of their own, the worker."""
     loader = DataLoader(
         batches,
         batch_size=None,
         num_workers=1,
         prefetch_factor=6,
         worker_init_fn=prepare_worker,
-        multiprocessing_context=method,
+        multiprocessing_context="fork" if sys.platform == "linux" else None,  # a fork needs no copy of the glyphs
     )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # about a fork while PyTorch's threads wait
-            drawn = iter(loader)
-        yield from drawn
-    except RuntimeError:
-        if not request.number:
-            raise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # about a fork while PyTorch's threads wait
+        return iter(loader)
 
 
 def prepare_worker(_number: int) -> None:
-    """Leave Ctrl-C to the main process, and use one thread, as OpenCV's do not survive a fork."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the main process, and use one thread, as OpenCV's do not survive a fork."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
 
 

@@ -69,7 +69,7 @@ def test_the_same_digit_detected_twice_is_one_and_its_scores_are_averaged() -> N
     )
     first, second = suppress(rows)
     assert labels([first, second]) == [3, 1]
-    assert first.box == (10, 10, 30, 40)
+    assert first.box == pytest.approx((10, 10, 30, 40))
     assert first.scores[3] == pytest.approx(0.9 * 0.9 / 1.4)
     assert first.scores[8] == pytest.approx(0.5 * 0.5 / 1.4)
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.training.spotter_export import MAX_DIFFERENCE, check_equal, to_onnx
 from mnist_cnn.training.spotter_net import SpotterNet, spotter_loss
+
+Values = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +56,7 @@ def random_targets(seed: int) -> tuple[Tensor, ...]:
 
 
 def slow_loss(
-    output: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    heatmaps: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    mask: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    centres: list[list[int]],
-    boxes: list[list[float]],
+    output: Values, heatmaps: Values, mask: Values, centres: list[list[int]], boxes: list[list[float]]
 ) -> float:
     """Compute the loss value by value, as the papers write it."""
     total = 0.0
@@ -76,9 +75,8 @@ def slow_loss(
 @pytest.mark.parametrize("seed", range(3))
 def test_the_loss_equals_one_computed_value_by_value(seed: int) -> None:
     output, heatmaps, mask, centres, boxes = random_targets(seed)
-    expected = slow_loss(
-        *(tensor.double().numpy() for tensor in (output, heatmaps, mask)), centres.tolist(), boxes.tolist()
-    )
+    arrays = output.double().numpy(), heatmaps.double().numpy(), mask.double().numpy()
+    expected = slow_loss(*arrays, centres.tolist(), boxes.tolist())
     assert spotter_loss(output, heatmaps, mask, centres, boxes).item() == pytest.approx(expected, rel=1e-5)
 
 
