@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
@@ -21,9 +22,13 @@ from mnist_cnn.pictures.segment import Span
 
 CHUNK = 128  # pictures prepared before the first of them is classified
 CHUNK_PER_THREAD = 16
+DIGITS = tuple("0123456789")
+WEIGHT = 0.1  # of the packaged classifier beside the spotter; a model that a person names decides alone
+LEAST = 1e-4  # of either's probabilities
+PLATT = 4.162, 0.823  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
 
 Source = TypeVar("Source", bound=PictureSource)
-Prepare = Callable[[Sequence[NamedPicture], bool], list[Outcome]]
+Prepare = Callable[[Sequence[NamedPicture], bool, bool], list[Outcome]]
 
 
 class Model(Protocol):
@@ -117,11 +122,15 @@ def best_path(segments: list[tuple[Span, Prediction]]) -> list[Prediction]:
     return best[max(best)][1]
 
 
-def prepare_in_threads(pictures: Sequence[NamedPicture], several: bool = False) -> list[Outcome]:
+def prepare_in_threads(pictures: Sequence[NamedPicture], several: bool, spot: bool) -> list[Outcome]:
     """Call `prepare_all` in a thread for each core."""
     chunks = [pictures[start : start + CHUNK_PER_THREAD] for start in range(0, len(pictures), CHUNK_PER_THREAD)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return [one for chunk in threads.map(prepare_all, chunks, itertools.repeat(several)) for one in chunk]
+        return [
+            one
+            for chunk in threads.map(prepare_all, chunks, itertools.repeat(several), itertools.repeat(spot))
+            for one in chunk
+        ]
 
 
 def load_pth(path: Path) -> Model:
@@ -142,10 +151,11 @@ def load_pth(path: Path) -> Model:
 class Classifier:
     """A trained network that reads pictures. It can be pickled and sent to a worker process."""
 
-    def __init__(self, model: Model) -> None:
-        """Wrap a loaded model."""
-        self.model = model
+    def __init__(self, model: Model, weight: float = 1.0) -> None:
+        """Wrap a loaded model; `weight`, 0..1, is that of its opinion beside the spotter's on which digit it is."""
+        self.model, self.weight = model, weight
         self.classes = model.classes
+        self.reads_digits = model.classes == DIGITS
 
     @classmethod
     def load(cls, path: str | os.PathLike[str] = PACKAGED) -> "Classifier":
@@ -157,7 +167,8 @@ class Classifier:
         file = Path(path)
         if file.suffix.lower() not in (".onnx", ".pth"):
             raise InputError(f"{path} ends in neither .onnx nor .pth, as models do; rename it or name another")
-        classifier = cls(load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file))
+        model = load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file)
+        classifier = cls(model, WEIGHT if file == PACKAGED else 1.0)
         classifier.infer(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
         return classifier
 
@@ -222,7 +233,7 @@ class Classifier:
         """
         waiting = iter(pictures)
         while chunk := list(itertools.islice(waiting, CHUNK)):
-            outcomes = prepare(chunk, several)
+            outcomes = prepare(chunk, several, self.reads_digits)
             choices = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
             digits = iter(self.classify([choice for per_picture in choices for choice in per_picture]))
             for outcome, per_picture in zip(outcomes, choices, strict=True):
@@ -243,6 +254,8 @@ class Classifier:
     def prediction(self, candidate: Candidate, probabilities: Floats, ood_scores: Floats) -> Prediction:
         """Average the probabilities [A, classes] and scores [A] of a candidate's A test-time augmentations."""
         mean = probabilities.mean(axis=0)
+        if candidate.scores is not None:
+            mean = combine(candidate.scores, mean, self.weight)
         digit = int(mean.argmax())
         confident = bool(
             mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
@@ -268,6 +281,21 @@ class Classifier:
                 "train or export it again, or name another with --checkpoint"
             )
         return outputs
+
+
+def combine(scores: npt.NDArray[np.float32], probabilities: Floats, weight: float) -> Floats:
+    """Combine the spotter's scores [10] and the classifier's probabilities [10] of a detected digit.
+
+    Returns:
+        float64 [10]: their weighted geometric mean; what the calibrated probability of the detection lacks to 1 is
+        spread evenly.
+    """
+    log_mean = (1 - weight) * np.log(np.maximum(scores, LEAST)) + weight * np.log(np.maximum(probabilities, LEAST))
+    mean = np.exp(log_mean - log_mean.max())
+    presence = float(np.clip(scores.max(), LEAST, 1 - LEAST))
+    log_odds = PLATT[0] * math.log(presence / (1 - presence)) + PLATT[1]
+    probability = 1 / (1 + math.exp(-log_odds))
+    return np.asarray(probability * mean / mean.sum() + (1 - probability) / len(mean), dtype=np.float64)
 
 
 def checked(reading: Reading | InputError) -> Reading:

@@ -14,6 +14,7 @@ COMMANDS = {
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
     "ensemble": ("mnist_cnn.experiments.ensemble", "train", "combine several models into one with averaged logits"),
     "compare": ("mnist_cnn.experiments.compare", "train", "print finished trainings side by side, draw their curves"),
+    "train-spotter": ("mnist_cnn.train_spotter", "export", "train the network that finds digits in pictures"),
     "study": ("mnist_cnn.experiments.study", "train", "train one recipe with many seeds: mean and spread"),
 }
 """Each command's module, the extra that brings what it imports, and its purpose."""
@@ -48,7 +49,7 @@ def answer(name: str) -> None:
     from mnist_cnn.common.errors import InputError
 
     if name in ("-h", "--help"):
-        lines = [f"  {command:<10}{purpose}" for command, (*_, purpose) in COMMANDS.items()]
+        lines = [f"  {command:<15}{purpose}" for command, (*_, purpose) in COMMANDS.items()]
         print("\n".join(["usage: mnist-cnn COMMAND [OPTIONS]", "", *lines, "", "mnist-cnn COMMAND --help tells more"]))
     elif name == "--version":
         print(version("mnist-cnn"))

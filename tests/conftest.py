@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
@@ -16,6 +17,7 @@ import forked
 from mnist_cnn.data_loader import Dataset, load_dataset
 from mnist_cnn.download import MirrorError
 from mnist_cnn.models.checkpoint import SHIPPED
+from mnist_cnn.synthetic.glyphs import Glyphs, make_glyphs
 
 ROOT = Path(__file__).parent.parent
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -174,6 +176,18 @@ def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Pat
 def digits() -> Dataset:
     """Load the bundled digits, which are everywhere."""
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def glyphs(digits: Dataset) -> Glyphs:
+    """Make glyphs of a few bundled digits."""
+    return few_glyphs(digits)
+
+
+def few_glyphs(digits: Dataset, first: int = 0) -> Glyphs:
+    """Make glyphs of a hundred bundled digits."""
+    few = digits.train[torch.arange(first, first + 100)]
+    return make_glyphs(few.images[:, 0].numpy(), few.labels.numpy().astype(np.uint8))
 
 
 def assert_one_line_error(result: subprocess.CompletedProcess[str], *words: str) -> None:

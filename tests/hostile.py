@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -76,9 +77,16 @@ def frames(form: str, count: int) -> bytes:
     return encoded(all_of_them[0], form, save_all=True, append_images=all_of_them[1:])
 
 
-def specks(step: int, size: int) -> bytes:
+def digits_page(rows: int, height: int = 40) -> bytes:
+    """Draw so many rows of so many digits, each in a cell of a height in pixels."""
+    cell = cv2.putText(np.full((40, 30), 255, np.uint8), "3", (4, 33), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 0, 2)
+    cell = np.asarray(cv2.resize(cell, (height * 3 // 4, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return encoded(Image.fromarray(np.tile(cell, (rows, rows))))
+
+
+def specks(step: int, size: int, side: int = 800) -> bytes:
     """Draw specks all over a page."""
-    page = np.full((800, 800), 255, np.uint8)
+    page = np.full((side, side), 255, np.uint8)
     for y in range(size):
         for x in range(size):
             page[y::step, x::step] = 0

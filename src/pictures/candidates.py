@@ -8,22 +8,33 @@ import numpy as np
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
-from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture
+from mnist_cnn.pictures.contrast import Floats
+from mnist_cnn.pictures.detections import Detection
+from mnist_cnn.pictures.digit_crop import cut_out
+from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture, shrink
+from mnist_cnn.pictures.lines import text_lines
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
+from mnist_cnn.pictures.spotter import load_spotter
 
 ROTATION = 8  # degrees
+MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
+FILLS, NARROW = (
+    0.5,
+    0.3,
+)  # of the picture's height, and of its own: a stroke that the spotter takes for a line may be a 1
 MIN_RANGE = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image that is not blank
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible digit: its 28x28 test-time augmentations, and where it is."""
+    """A possible digit: its 28x28 test-time augmentations, where it is, and the spotter's scores, float32 [10]."""
 
     images: tuple[Pixels, ...]
     box: Box
     line: int = 0
     span: Span = (0, 1)
+    scores: Floats | None = None
 
 
 Choice = tuple[Candidate, ...]
@@ -43,18 +54,20 @@ NamedPicture = tuple[PictureSource | Outcome, str]
 """A picture, or the outcome of one prepared before, and its name in errors."""
 
 
-def prepare_all(pictures: Sequence[NamedPicture], several: bool = False) -> list[Outcome]:
+def prepare_all(pictures: Sequence[NamedPicture], several: bool, spot: bool) -> list[Outcome]:
     """Read and prepare pictures; an error of one does not affect the others.
 
     Args:
         pictures: sources and names.
         several: whether to find all digits of each picture instead of one.
+        spot: whether the spotter finds them; it knows digits only. Else the foreground is the digit, or its connected
+            components are the digits.
     """
     read = [try_read(*picture) for picture in pictures]
     small = [one.grey for one in read if isinstance(one, Picture) and one.grey.shape == (SIDE, SIDE)]
     in_style = iter(is_mnist_style(np.stack(small)) if small else ())
     return [
-        Prepared(prepare(one, several, one.grey.shape == (SIDE, SIDE) and next(in_style)))
+        Prepared(prepare(one, several, spot, one.grey.shape == (SIDE, SIDE) and next(in_style)))
         if isinstance(one, Picture)
         else one
         for one in read
@@ -71,11 +84,21 @@ def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
         return type(error)(*error.args)  # without the traceback, which would keep the pixels in memory
 
 
-def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice, ...]:
+def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> tuple[Choice, ...]:
     """Prepare a picture's digit, or all of its digits in reading order."""
+    if mnist_style and not several:
+        return one(small_candidate(picture.grey, mnist_style))
+    if spot:
+        found = load_spotter().spot(picture.grey)
+        if several:
+            lines = enumerate(text_lines(found))
+            return tuple((spotted_candidate(digit, picture, number),) for number, line in lines for digit in line)
+        if found:
+            return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture, 0))
     if picture.grey.shape == (SIDE, SIDE) and not several:
-        small = small_candidate(picture.grey, mnist_style)
-        return ((small,),) if small else ()
+        return one(small_candidate(picture.grey, mnist_style))
+    smaller = shrink(picture.grey, MAX_SIDE)
+    picture = Picture(smaller.grey, picture.scale * smaller.scale)
     foreground = find_foreground(picture.grey)
     if several:
         return tuple(
@@ -84,7 +107,22 @@ def prepare(picture: Picture, several: bool, mnist_style: bool) -> tuple[Choice,
             for component in line
         )
     box = bounding_box(foreground.mask)
-    return ((candidate(Component(box, foreground.mask), foreground, picture),),) if box else ()
+    if box is None or (spot and (box[3] < FILLS * len(foreground.mask) or box[2] > NARROW * box[3])):
+        return ()
+    return one(candidate(Component(box, foreground.mask), foreground, picture))
+
+
+def one(found: Candidate | None) -> tuple[Choice, ...]:
+    """Return the choices of a picture of at most one digit."""
+    return ((found,),) if found else ()
+
+
+def spotted_candidate(detection: Detection, picture: Picture, line: int) -> Candidate:
+    """Make the candidate of a detection."""
+    mask, sides = cut_out(picture.grey, detection)
+    left, top, right, bottom = (round(side * picture.scale) for side in sides)
+    box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)
+    return Candidate(test_time_augmentations(to_mnist(mask)), box, line, scores=detection.scores)
 
 
 def candidate(

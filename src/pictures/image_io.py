@@ -31,7 +31,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif")
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20  # of a file in memory
-MAX_SIDE = 800  # of the grey image: a digit that fills a twentieth of it is still 20 to 40 pixels high
+MAX_SIDE = 2600  # pixels of the grey image: print on a whole page is still 20 pixels high
 MAX_SCANS = 100  # of a JPEG, as in libtiff; encoders write about 10, and each costs a pass over all pixels
 MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd8\xff])")  # of a JPEG: markers followed by a length, and end of image
 START_OF_SCAN, END_OF_IMAGE = b"\xda", b"\xd9"
@@ -196,9 +196,9 @@ def from_array(array: npt.NDArray[Any], name: str) -> Pixels:
     return np.ascontiguousarray(array.squeeze(2) if array.shape[2:] == (1,) else array, dtype=np.uint8)
 
 
-def shrink(pixels: Pixels) -> Picture:
-    """Average squares of pixels until no side is above 800, then convert to grey."""
-    scale = -(-max(pixels.shape[:2]) // MAX_SIDE)
+def shrink(pixels: Pixels, max_side: int = MAX_SIDE) -> Picture:
+    """Average squares of pixels until no side is above `max_side`, then convert to grey."""
+    scale = -(-max(pixels.shape[:2]) // max_side)
     if scale > 1:
         height, width = (-(-side // scale) for side in pixels.shape[:2])
         pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8)

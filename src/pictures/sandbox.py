@@ -27,7 +27,7 @@ if sys.platform != "win32":
 MAX_WORKERS = 2
 TIMEOUT = 60  # wall-clock seconds: for I/O, which takes no CPU time, and for systems without CPU limits
 NICENESS = 10  # of the workers: small requests, answered by this process, go first
-MAX_CANDIDATES = 3000  # of a picture; a page full of the smallest legible digits has 400, some of them parts
+MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
 
 
 class LostError(InputError):
@@ -81,16 +81,16 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Start the workers, so that the first picture does not wait for them."""
         self.pool.schedule(os.getpid).result()
 
-    def submit(self, source: PictureSource | Outcome, name: str, several: bool) -> Future[Outcome]:
+    def submit(self, source: PictureSource | Outcome, name: str, several: bool, spot: bool) -> Future[Outcome]:
         """Queue a picture, a path or the bytes of a file; pass the future to `outcome`."""
         if not self.pool.active:  # an idle worker was killed from outside
             self.end()
             self.pool = self.new_pool()
-        return self.pool.schedule(prepare_limited, args=[source, name, several, self.limits], timeout=TIMEOUT)
+        return self.pool.schedule(prepare_limited, args=[source, name, several, spot, self.limits], timeout=TIMEOUT)
 
-    def prepare_all(self, pictures: Sequence[NamedPicture], several: bool = False) -> list[Outcome]:
+    def prepare_all(self, pictures: Sequence[NamedPicture], several: bool, spot: bool) -> list[Outcome]:
         """Do what `candidates.prepare_all` does, in the workers."""
-        futures = [self.submit(*picture, several) for picture in pictures]
+        futures = [self.submit(*picture, several, spot) for picture in pictures]
         return [self.outcome(future, name) for future, (_, name) in zip(futures, pictures, strict=True)]
 
     def outcome(self, future: Future[Outcome], name: str) -> Outcome:
@@ -134,11 +134,11 @@ def exit_with_parent() -> None:
     os._exit(1)
 
 
-def prepare_limited(source: PictureSource | Outcome, name: str, several: bool, limits: Limits) -> Outcome:
+def prepare_limited(source: PictureSource | Outcome, name: str, several: bool, spot: bool, limits: Limits) -> Outcome:
     """Prepare a picture under resource limits; beyond the CPU limit the kernel kills this process."""
     try:
         with resource_limits(limits):
-            outcome = prepare_all([(source, name)], several)[0]
+            outcome = prepare_all([(source, name)], several, spot)[0]
     except MemoryError:
         return limits.exceeded(name)
     except cv2.error as error:
@@ -146,7 +146,7 @@ def prepare_limited(source: PictureSource | Outcome, name: str, several: bool, l
             raise
         return limits.exceeded(name)
     if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MAX_CANDIDATES:
-        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} strokes that may be digits; cut it into parts")
+        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} digits; cut it into parts")
     return outcome
 
 

@@ -47,7 +47,7 @@ class Service:
         """Serve a classifier; bodies have at most `max_body` bytes."""
         self.max_body, self.metrics, self.memory_budget = max_body, Metrics(), MemoryBudget()
         self.batchers = [Batcher(classifier, several) for several in (False, True)]  # no digit waits for a page of many
-        self.sandbox, self.preparing = Sandbox(), 0
+        self.sandbox, self.preparing, self.spot = Sandbox(), 0, classifier.reads_digits
         metadata = classifier.model.metadata
         self.model = ModelInfo(
             name=metadata["name"],
@@ -111,7 +111,7 @@ class Service:
             raise BusyError
         self.preparing += len(names)
         try:
-            futures = {place: self.sandbox.submit(*pictures[place], several) for place in names}
+            futures = {place: self.sandbox.submit(*pictures[place], several, self.spot) for place in names}
             together = asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
             await asyncio.wait_for(together, SANDBOX_TIMEOUT)
         except asyncio.TimeoutError:
@@ -123,9 +123,7 @@ class Service:
             raise BusyError
         found = sum(len(choice) for one in done.values() if isinstance(one, Prepared) for choice in one.choices)
         if found > MAX_CANDIDATES:
-            raise RefusedError(
-                413, "too_many_digits", f"more than {MAX_CANDIDATES:,} strokes that may be digits; send fewer pictures"
-            )
+            raise RefusedError(413, "too_many_digits", f"more than {MAX_CANDIDATES:,} digits; send fewer pictures")
         return [(done.get(place, source), name) for place, (source, name) in enumerate(pictures)]
 
 

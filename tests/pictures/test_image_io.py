@@ -265,7 +265,8 @@ def test_what_looks_like_a_scan_in_metadata_or_behind_a_jpeg_does_not_count() ->
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("spot", [True, False])
 @pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 60_000), (1, 1), (2, 500)])
-def test_pictures_of_any_proportions_are_read(shape: tuple[int, int], form: str) -> None:
+def test_pictures_of_any_proportions_are_read(shape: tuple[int, int], form: str, spot: bool) -> None:
     content = encoded(Image.fromarray(np.full(shape, 200, np.uint8)), form)
-    assert isinstance(prepare_all([(content, "long")], several=True)[0], Prepared)
+    assert isinstance(prepare_all([(content, "long")], several=True, spot=spot)[0], Prepared)

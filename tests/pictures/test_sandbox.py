@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT, environment
-from hostile import FILES, encoded, specks
+from hostile import FILES, digits_page, encoded
 from mnist_cnn.pictures.candidates import Outcome, Prepared
 from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
 from mnist_cnn.pictures.sandbox import Limits, Sandbox
@@ -37,7 +37,7 @@ def usual() -> Iterator[Sandbox]:
 
 
 def read(sandbox: Sandbox, source: PictureSource, several: bool = False) -> Outcome:
-    return sandbox.outcome(sandbox.submit(source, "that", several), "that")
+    return sandbox.outcome(sandbox.submit(source, "that", several, spot=True), "that")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -52,13 +52,13 @@ def test_a_file_made_to_cost_is_read_or_refused_by_name_and_the_next_is_read(nam
 
 def test_too_much_cpu_time_and_too_many_candidates_are_too_costly(quick: Sandbox, usual: Sandbox) -> None:
     for sandbox, picture, words in (
-        (quick, specks(8, 4), "more than 1 s or 1536 MiB"),
-        (usual, specks(20, 8), "more than 3,000 strokes"),
+        (quick, digits_page(80, 32), "more than 1 s or 1536 MiB"),
+        (usual, digits_page(60), "more than 3,000 digits"),
     ):
         result = read(sandbox, picture, several=True)
         assert isinstance(result, TooCostlyError)
         assert words in str(result)
-        assert isinstance(read(sandbox, picture), Prepared)  # as one digit it costs little
+    assert isinstance(read(usual, digits_page(60)), Prepared)  # as one digit it costs little
 
 
 def large_pictures() -> dict[str, Callable[[], bytes]]:
@@ -129,7 +129,7 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
     with Sandbox(Limits(cpu_seconds=2)) as sandbox:
         sandbox.start()
         own = [process for process in workers() if process not in others]
-        waiting = [sandbox.submit(specks(8, 4), "that", True) for _ in range(2 * busy)]
+        waiting = [sandbox.submit(digits_page(80, 32), "that", True, spot=True) for _ in range(2 * busy)]
         if busy:
             assert in_time(lambda: all(future.running() for future in waiting))
         for process in own[: 1 + all_of_them]:
@@ -160,8 +160,8 @@ def test_workers_print_to_devnull_and_their_parent_to_stderr() -> None:
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 @pytest.mark.parametrize("many", [False, True], ids=["working on one", "many waiting"])
 def test_no_process_is_left_behind_by_predict(number: signal.Signals | None, many: bool, tmp_path: Path) -> None:
-    (tmp_path / "specks.png").write_bytes(specks(8, 4))
-    files = ["specks.png"] * 200 if many else ["specks.png"]
+    (tmp_path / "digits.png").write_bytes(digits_page(80, 32))
+    files = ["digits.png"] * 200 if many else ["digits.png"]
     files = files if number else [str(PHOTO)] * 100
     command = [sys.executable, "-m", "mnist_cnn.predict", "--several", *files]
     with subprocess.Popen(

@@ -19,7 +19,7 @@ import requests
 from PIL import Image
 from test_sandbox import alive, in_time, tree
 
-from hostile import encoded, specks
+from hostile import digits_page, encoded
 from mnist_cnn.serving.middleware import MAX_CONCURRENT
 from mnist_cnn.serving.timeouts import MAX_CONNECTIONS
 from server import DIGITS, PHOTO, post, serving
@@ -79,7 +79,7 @@ def test_fifty_uploads_of_ten_megabytes_at_once_stay_in_bounded_memory(service: 
     assert [upload(number).status_code for number in range(6)] == [200, 200, 422, 422, 413, 413]
 
 
-MANY = specks(40, 14)
+MANY = digits_page(30)
 ASK_MANY = HEAD.replace(b"predict", b"read?images=true") + b"Content-Length: %d\r\n\r\n" % len(MANY)
 LARGE = b"GET /docs/ui/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
 HOSTILE: dict[str, tuple[bytes, bytes]] = {  # what is sent first, and then for ever
@@ -167,7 +167,7 @@ MANY_FILES = [("file", (f"{number}.png", MANY)) for number in range(4)]
         (lambda url: post(url, b"x", "text/plain"), refused(ASK, 415, "unsupported_type")),
         (lambda url: post(url, b"x", "image/png"), refused(ASK, 422, "not_a_picture")),
         (lambda url: post(url, bytes(10_000_001), "image/png"), refused(ASK, 413, "too_large")),
-        (lambda url: post(url, specks(20, 8), "image/png", "read"), refused(READ, 413, "too_costly")),
+        (lambda url: post(url, digits_page(60), "image/png", "read"), refused(READ, 413, "too_costly")),
         (
             lambda url: requests.post(f"{url}{READ}", files=MANY_FILES, timeout=60),
             refused(READ, 413, "too_many_digits"),
@@ -249,7 +249,7 @@ def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[st
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_no_process_is_left_behind_by_serve(number: signal.Signals) -> None:
-    picture = specks(8, 4)  # takes all the seconds that a picture may
+    picture = digits_page(80, 32)  # takes almost all the seconds that a picture may
     ask = HEAD.replace(b"predict", b"read") + b"Content-Length: %d\r\n\r\n" % len(picture) + picture
     with serving() as (url, process), contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(url)) for _ in range(3)]

@@ -1,0 +1,74 @@
+"""Detections become lines of text in reading order, also where lines slope."""
+
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+
+from mnist_cnn.pictures.detections import Detection
+
+MAX_SLOPE = 0.35
+MAX_OFFSET = 0.55  # heights: of a digit from the line through those before it
+REACH = 8.0  # heights: distance of neighbours that tell a line's slope
+MEMORY = 4  # digits that tell where the next one is expected
+LEVEL = 0.3  # share of the lower row's height that two parts of one row share
+ABOVE = 0.25  # share of the narrower digit's width that two digits above each other share
+
+
+def text_lines(found: Sequence[Detection]) -> list[list[Detection]]:
+    """Sort detections into lines, from top to bottom, and each line from left to right."""
+    rows: list[list[Detection]] = []
+    slope = common_slope(found)
+    for one in sorted(found, key=lambda one: one.centre[0]):
+        offsets = [(offset(row, one, slope), row) for row in rows]
+        least, row = min(offsets, key=lambda pair: pair[0], default=(MAX_OFFSET, []))
+        if least < MAX_OFFSET:
+            row.append(one)
+        else:
+            rows.append([one])
+    rows = merge_level_rows(rows, slope)
+    return sorted(rows, key=lambda row: float(np.mean([one.centre[1] - slope * one.centre[0] for one in row])))
+
+
+def common_slope(found: Sequence[Detection]) -> float:
+    """Estimate the slope of lines, dy/dx: the median over each digit and its nearest neighbour to the right."""
+    slopes = []
+    centres = np.array([one.centre for one in found])
+    for one, (x, y) in zip(found, centres, strict=True):
+        right, rise = centres[:, 0] - x, centres[:, 1] - y
+        beside = right > 0.2 * one.height
+        beside &= (right < REACH * one.height) & (np.abs(rise) < MAX_SLOPE * right + 0.2 * one.height)
+        if beside.any():
+            nearest = np.flatnonzero(beside)[right[beside].argmin()]
+            slopes.append(float(np.clip(rise[nearest] / right[nearest], -MAX_SLOPE, MAX_SLOPE)))
+    return float(np.median(slopes)) if len(slopes) > 1 else 0.0
+
+
+def offset(row: Sequence[Detection], one: Detection, slope: float) -> float:
+    """Return how far a digit is above or below the end of a row, in heights of the higher of the two."""
+    last = row[-MEMORY:]
+    rises = [one.centre[1] - other.centre[1] - slope * (one.centre[0] - other.centre[0]) for other in last]
+    return abs(median(rises)) / max(median([other.height for other in last]), one.height)
+
+
+def merge_level_rows(rows: Sequence[list[Detection]], slope: float) -> list[list[Detection]]:
+    """Merge rows at the same level that stand beside each other: the digits of one line vary in height."""
+    merged: list[tuple[float, float, list[Detection]]] = []
+    for row in rows:
+        top = min(one.box[1] - slope * one.centre[0] for one in row)
+        bottom = max(one.box[3] - slope * one.centre[0] for one in row)
+        for number, (high, low, other) in enumerate(merged):
+            level = min(bottom, low) - max(top, high) > LEVEL * min(bottom - top, low - high)
+            if level and not any(above(one, two) for one in row for two in other):
+                both = sorted([*other, *row], key=lambda one: one.centre[0])
+                merged[number] = min(top, high), max(bottom, low), both
+                break
+        else:
+            merged.append((top, bottom, row))
+    return [row for _, _, row in merged]
+
+
+def above(one: Detection, other: Detection) -> bool:
+    """Return whether one digit stands above or below another, rather than beside it."""
+    shared = min(one.box[2], other.box[2]) - max(one.box[0], other.box[0])
+    return shared > ABOVE * min(one.box[2] - one.box[0], other.box[2] - other.box[0])

@@ -1,0 +1,114 @@
+"""The spotter finds the digits of a grey picture of any size, with a fully convolutional network in ONNX Runtime."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from mnist_cnn.pictures.contrast import Floats, local_contrast
+from mnist_cnn.pictures.detections import (
+    CLEAR,
+    IDEAL_HEIGHT,
+    Detection,
+    mean_probability,
+    mode_height,
+    of_height,
+    peaks,
+    same_height,
+    suppress,
+    union,
+    with_weights,
+)
+from mnist_cnn.pictures.image_io import Pixels
+
+PACKAGED = Path(__file__).parents[1] / "spotter.onnx"
+MULTIPLE = 8  # the network's input sides are multiples of it
+SMALLEST = 40  # pixels: height of the top of the image pyramid, which a lone digit fills
+LARGEST = 2_600_000  # pixels of its base: a page of print
+LOOKS = (IDEAL_HEIGHT, 36.0, 22.0)  # pixels: heights to which the digits of a picture are scaled, in turn
+BUDGET = 1_200_000  # pixels of all these looks but the first
+MOST = 4_000_000  # pixels of any picture that the network sees, which bounds time and memory
+VISIBLE = IDEAL_HEIGHT * 26 / 28  # pixels: digits of half to twice this height show how high they are
+CLOSER = 2.0  # the last level of the pyramid is so many times as close as what was found needs
+
+
+@functools.cache
+def load_spotter(path: Path = PACKAGED) -> "Spotter":
+    """Load the packaged spotter, once a process."""
+    return Spotter(path)
+
+
+class Spotter:
+    """A trained spotter."""
+
+    def __init__(self, path: Path) -> None:
+        """Load an .onnx file that `mnist-cnn train-spotter` wrote."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 4
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def spot(self, grey: Pixels) -> list[Detection]:
+        """Find the digits of a picture, uint8 [H, W].
+
+        An image pyramid is searched from its top. Where most detections have a height that the network reads well, the
+        picture is read at that scale; when a reading is clear, one closer level is the last.
+        """
+        pyramid = image_pyramid(grey)
+        readings: list[list[Detection]] = []
+        before, height = np.zeros((0, 15), dtype=np.float32), 0.0
+        scales = search_scales(grey.shape)
+        for scale in scales:
+            found = self.detect(pyramid, scale)
+            mode = mode_height(np.concatenate([before, found]))
+            before = found
+            if mode > VISIBLE / scale / (2 if scale != scales[-1] else 8) and not same_height(mode, height):
+                height = mode
+                readings.append(self.read(pyramid, height))
+            if readings and scale * height > VISIBLE * CLOSER and max(map(mean_probability, readings)) > CLEAR:
+                break
+        return union(readings)
+
+    def read(self, pyramid: Sequence[Pixels], height: float) -> list[Detection]:
+        """Detect digits of about a height, in pixels, at several scales, and merge the detections."""
+        found: list[Floats] = []
+        budget = BUDGET
+        for look in LOOKS:
+            scale = look / height
+            budget -= round(pyramid[0].size * scale**2)
+            if not found or budget >= 0:
+                found.append(self.detect(pyramid, scale))
+        return suppress(of_height(np.concatenate(found), height))
+
+    def detect(self, pyramid: Sequence[Pixels], scale: float) -> Floats:
+        """Detect digits in a scaled picture: weighted peaks, float32 [K, 15], with boxes in pixels of the picture."""
+        scale = min(scale, (MOST / pyramid[0].size) ** 0.5)
+        height, width = (max(round(side * scale), 1) for side in pyramid[0].shape)
+        nearest = min((level for level in pyramid if len(level) >= height), key=len, default=pyramid[0])
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        scaled = np.asarray(cv2.resize(nearest, (width, height), interpolation=method), dtype=np.uint8)
+        padded = np.zeros((-(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE), dtype=np.float32)
+        padded[:height, :width] = local_contrast(scaled)
+        (output,) = self.session.run(None, {"contrast": padded[None, None]})
+        found = with_weights(peaks(output[0]))
+        found[:, 10:14] *= np.array([pyramid[0].shape[1] / width, pyramid[0].shape[0] / height] * 2, dtype=np.float32)
+        return found
+
+
+def image_pyramid(grey: Pixels) -> list[Pixels]:
+    """Halve a picture, uint8 [H, W], repeatedly, down to the smallest level that is searched."""
+    levels = [grey]
+    while min(levels[-1].shape) >= 4 and len(levels[-1]) >= 2 * SMALLEST:
+        height, width = (-(-side // 2) for side in levels[-1].shape)
+        levels.append(np.asarray(cv2.resize(levels[-1], (width, height), interpolation=cv2.INTER_AREA), dtype=np.uint8))
+    return levels
+
+
+def search_scales(shape: tuple[int, ...]) -> list[float]:
+    """List the scales at which a picture of a shape is searched: doubling, up to its own size or the largest."""
+    first = SMALLEST / shape[0]
+    last = max(min(1.0, (LARGEST / (shape[0] * shape[1])) ** 0.5), 2 * first if shape[0] < 3 * SMALLEST else 0)
+    return [first * 2**n for n in range(12) if first * 2**n <= last * 1.2 or n == 0]

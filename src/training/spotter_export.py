@@ -1,0 +1,71 @@
+"""A trained spotter becomes an .onnx file, which is kept only if it computes what PyTorch computes."""
+
+import io
+import logging
+import warnings
+from contextlib import redirect_stdout
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+from mnist_cnn.common.errors import InputError
+from mnist_cnn.models.onnx_graph import OPSET
+from mnist_cnn.training.spotter_net import SpotterNet
+
+MAX_DIFFERENCE = 1e-3  # between logits of file and network
+MAX_CELLS = 4096  # of 8 x 8 pixels, in height and in width
+SHAPES = ((64, 208), (8, 8), (40, 312), (264, 96))  # on which they are compared
+
+
+def to_onnx(net: SpotterNet, metadata: dict[str, str]) -> bytes:
+    """Export a network in eval mode: float32 [1, 1, H, W] `contrast` to `output`, H and W any multiples of 8.
+
+    Raises:
+        InputError: ONNX Runtime computes something else than PyTorch.
+    """
+    rows, columns = (torch.export.Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a warning about missing torchvision
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # deprecations inside the exporter
+        program = torch.onnx.export(
+            net,
+            (torch.zeros(1, 1, *SHAPES[0]),),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["contrast"],
+            output_names=["output"],
+            dynamic_shapes={"contrast": {2: 8 * rows, 3: 8 * columns}},
+            verbose=False,
+        )
+    assert program is not None
+    proto = program.model_proto
+    for part in (*proto.graph.node, *proto.graph.value_info, proto.graph):
+        part.ClearField("metadata_props")  # file paths and line numbers of the source
+        part.ClearField("doc_string")
+    onnx.helper.set_model_props(proto, metadata)
+    onnx.checker.check_model(proto, full_check=True)
+    content: bytes = proto.SerializeToString()
+    check_equal(content, net)
+    return content
+
+
+@torch.no_grad()
+def check_equal(content: bytes, net: SpotterNet) -> None:
+    """Compare the outputs of a serialized model and the network for noise of several shapes.
+
+    Raises:
+        InputError: they differ.
+    """
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    generator = torch.Generator().manual_seed(0)
+    for shape in SHAPES:
+        contrast = torch.randn(1, 1, *shape, generator=generator)
+        (output,) = session.run(None, {"contrast": contrast.numpy()})
+        difference = float(np.abs(output - net(contrast).numpy()).max())
+        if not difference <= MAX_DIFFERENCE:
+            raise InputError(
+                f"the exported spotter differs from PyTorch's by {difference:.1e} for a picture of {shape[1]} x "
+                f"{shape[0]} pixels; no file was written: report this with the checkpoint"
+            )
