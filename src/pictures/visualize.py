@@ -63,8 +63,8 @@ def with_boxes(picture: Picture, boxes: Sequence[Box], names: Sequence[str]) -> 
     for box, name in zip(boxes, names, strict=True):
         left, top, width, height = (side / picture.scale for side in box)
         pen.rectangle((left, top, left + width, top + height), outline=BOX, width=max(1, sheet.width // 300))
-        size = max(10, int(height / 3))
-        pen.text((left, max(0, top - 1.1 * size)), name, fill=BOX, font=ImageFont.load_default(size))
+        size = max(10, min(int(height / 3), int(top) - 5))  # above the box, where there is room
+        pen.text((left, max(size, top - 3)), name, fill=BOX, font=ImageFont.load_default(size), anchor="lb")
     return sheet
 
 
