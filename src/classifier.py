@@ -23,7 +23,7 @@ from mnist_cnn.pictures.segment import Span
 CHUNK = 128  # pictures prepared before the first of them is classified
 CHUNK_PER_THREAD = 16
 DIGITS = tuple("0123456789")
-WEIGHT = 0.1  # of the classifier beside the spotter, chosen on drawn validation pages
+WEIGHT = 0.1  # of the packaged classifier beside the spotter; a model that a person names decides alone
 LEAST = 1e-4  # of either's probabilities
 PLATT = 4.162, 0.823  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
 
@@ -151,9 +151,9 @@ def load_pth(path: Path) -> Model:
 class Classifier:
     """A trained network that reads pictures. It can be pickled and sent to a worker process."""
 
-    def __init__(self, model: Model) -> None:
-        """Wrap a loaded model."""
-        self.model = model
+    def __init__(self, model: Model, weight: float = 1.0) -> None:
+        """Wrap a loaded model; `weight`, 0..1, is that of its opinion beside the spotter's on which digit it is."""
+        self.model, self.weight = model, weight
         self.classes = model.classes
         self.reads_digits = model.classes == DIGITS
 
@@ -167,7 +167,8 @@ class Classifier:
         file = Path(path)
         if file.suffix.lower() not in (".onnx", ".pth"):
             raise InputError(f"{path} ends in neither .onnx nor .pth, as models do; rename it or name another")
-        classifier = cls(load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file))
+        model = load_onnx(file) if file.suffix.lower() == ".onnx" else load_pth(file)
+        classifier = cls(model, WEIGHT if file == PACKAGED else 1.0)
         classifier.infer(np.zeros((1, SIDE, SIDE), np.uint8))  # fails now rather than at the first picture
         return classifier
 
@@ -254,7 +255,7 @@ class Classifier:
         """Average the probabilities [A, classes] and scores [A] of a candidate's A test-time augmentations."""
         mean = probabilities.mean(axis=0)
         if candidate.scores is not None:
-            mean = combine(candidate.scores, mean)
+            mean = combine(candidate.scores, mean, self.weight)
         digit = int(mean.argmax())
         confident = bool(
             mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
@@ -282,14 +283,14 @@ class Classifier:
         return outputs
 
 
-def combine(scores: npt.NDArray[np.float32], probabilities: Floats) -> Floats:
+def combine(scores: npt.NDArray[np.float32], probabilities: Floats, weight: float) -> Floats:
     """Combine the spotter's scores [10] and the classifier's probabilities [10] of a detected digit.
 
     Returns:
         float64 [10]: their weighted geometric mean; what the calibrated probability of the detection lacks to 1 is
         spread evenly.
     """
-    log_mean = (1 - WEIGHT) * np.log(np.maximum(scores, LEAST)) + WEIGHT * np.log(np.maximum(probabilities, LEAST))
+    log_mean = (1 - weight) * np.log(np.maximum(scores, LEAST)) + weight * np.log(np.maximum(probabilities, LEAST))
     mean = np.exp(log_mean - log_mean.max())
     presence = float(np.clip(scores.max(), LEAST, 1 - LEAST))
     log_odds = PLATT[0] * math.log(presence / (1 - presence)) + PLATT[1]

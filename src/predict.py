@@ -146,7 +146,7 @@ def command(
         several: Read every digit of each picture, in reading order, instead of one.
         as_json: Print a JSON object per file.
         as_csv: Print a line of CSV per file; a ' goes before text that a spreadsheet would compute.
-        show_steps: Folder that gets a picture per file of how it was prepared.
+        show_steps: Folder that gets a picture per file of how it was read.
         annotate: Folder that gets each picture with a box around each digit.
     """
     if as_json and as_csv:
@@ -174,10 +174,11 @@ def command(
             line = json_line(file, reading, several) if as_json else (csv_line if as_csv else text_line)(file, reading)
             tqdm.write(f"{line}\n", file=sys.stdout, end="")  # one write: no signal separates the line from its end
             name, labels = picture_name(number, file), [digit.label or "" for digit in reading.digits]
+            boxes = [digit.box for digit in reading.digits if digit.box]
             if show_steps:
-                draw_steps(source, [digit.image for digit in reading.digits], labels, show_steps / name)
+                draw_steps(source, boxes, [digit.image for digit in reading.digits], labels, show_steps / name)
             if annotate:
-                draw_boxes(source, [digit.box for digit in reading.digits if digit.box], labels, annotate / name)
+                draw_boxes(source, boxes, labels, annotate / name)
     if failed:
         sys.exit(2)
 

@@ -18,8 +18,8 @@ def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Box]:
     """Cut a digit out of a picture, uint8 [H, W].
 
     Returns:
-        Its foreground, bool [h, w], empty where there is none; and left, top, right and bottom of that foreground in the
-        picture, or of the detection where there is none.
+        Its foreground, bool [h, w], empty where there is none; and the left, top, right and bottom of the foreground
+        in the picture, or of the detection where there is none.
     """
     left, top, right, bottom = detection.box
     margin = MARGIN * (bottom - top) + 1
