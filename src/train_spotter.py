@@ -90,8 +90,8 @@ def fit(
     data_sha256, mean = fingerprint(split), 0.0
     run = start_or_resume(config, data_sha256, path)
     with deferred_signals() as request, progress_bar(run) as bar:
-        for loss in train_steps(run, glyphs[0], request):
-            mean += (loss - mean) / min(run.step, 100)
+        for count, loss in enumerate(train_steps(run, glyphs[0], request), 1):
+            mean += (loss - mean) / min(count, 100)
             bar.set_postfix(loss=f"{mean:.3f}", refresh=False)
             bar.update()
             if run.step % every == 0 or run.step == config.steps:

@@ -50,7 +50,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, split: Split, pair: Pair) ->
 
 
 def train_few(arguments: Sequence[str]) -> None:
-    """Be a process that trains on few glyphs."""
+    """Be a process that trains on few glyphs, alone in its group but for its worker."""
+    if hasattr(os, "setsid"):
+        os.setsid()
     with exit_codes():
         digits = load_dataset("digits")
         pair = few_glyphs(digits), few_glyphs(digits, 100)
@@ -115,7 +117,7 @@ def test_a_signal_saves_and_ends_with_one_line(
     path = tmp_path / "s.pth"
     process = begun(path)
     assert process.pid
-    os.kill(process.pid, number)
+    os.killpg(process.pid, number)  # as a terminal does
     process.join(60)
     assert process.exitcode == 128 + number
     last = (tmp_path / "err").read_text().splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Parts of a training: configuration, augmentation, random numbers, optimizers, run directory and tracking.
+"""Parts of the trainings of classifier and spotter: configuration, examples, optimizers, checkpoints and tracking.
 
-May import `common`, `models` and `cnn_model`; `train.py` combines them.
+May import what stands on lower floors; `train.py` and `train_spotter.py` combine them.
 """

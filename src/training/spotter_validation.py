@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from mnist_cnn.pictures.detections import Detection, logit
 from mnist_cnn.pictures.spotter import Spotter
@@ -39,7 +40,8 @@ class Validation:
 
 def validate(spotter: Spotter, glyphs: Glyphs, pages: int) -> Validation:
     """Compare detections and digits on drawn pages."""
-    drawn = (draw_page(glyphs, SEED, number, SHAPES[number % len(SHAPES)]) for number in range(pages))
+    numbers = tqdm(range(pages), desc="validation", unit=" pages", disable=None)
+    drawn = (draw_page(glyphs, SEED, number, SHAPES[number % len(SHAPES)]) for number in numbers)
     return total([compare(page.digits, spotter.spot(page.grey)) for page in drawn])
 
 
