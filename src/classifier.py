@@ -25,7 +25,10 @@ CHUNK_PER_THREAD = 16
 DIGITS = tuple("0123456789")
 WEIGHT = 0.1  # of the packaged classifier beside the spotter; a model that a person names decides alone
 LEAST = 1e-4  # of either's probabilities
-PLATT = 4.162, 0.823  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
+PLATT = (
+    3.782,
+    0.994,
+)  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
 
 Source = TypeVar("Source", bound=PictureSource)
 Prepare = Callable[[Sequence[NamedPicture], bool, bool], list[Outcome]]
@@ -257,9 +260,8 @@ class Classifier:
         if candidate.scores is not None:
             mean = combine(candidate.scores, mean, self.weight)
         digit = int(mean.argmax())
-        confident = bool(
-            mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
-        )
+        trusted = mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
+        confident = bool(trusted and not candidate.unspotted)
         label, image = self.classes[digit], candidate.images[0]
         return Prediction(digit, label, mean, confident, candidate.box, candidate.line, image)
 

@@ -1,5 +1,6 @@
 """A picture becomes candidates: the 28x28 images that may be its digits."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,22 +20,29 @@ from mnist_cnn.pictures.spotter import load_spotter
 
 ROTATION = 8  # degrees
 MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
-FILLS, NARROW = (
-    0.5,
-    0.3,
-)  # of the picture's height, and of its own: a stroke that the spotter takes for a line may be a 1
+FILLS = 0.25  # least share of the picture's height, of a digit that the spotter does not find
 MIN_RANGE = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image that is not blank
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible digit: its 28x28 test-time augmentations, where it is, and the spotter's scores, float32 [10]."""
+    """A possible digit.
+
+    Attributes:
+        images: its 28x28 test-time augmentations, uint8.
+        box: left, top, width and height in the picture.
+        line: index of the line of text.
+        span: the edges between which it lies, of a connected component that may be several digits.
+        scores: those of the spotter, float32 [10]; None where it was not asked or found none.
+        unspotted: whether the spotter found no digit, so that the answer cannot be trusted.
+    """
 
     images: tuple[Pixels, ...]
     box: Box
     line: int = 0
     span: Span = (0, 1)
     scores: Floats | None = None
+    unspotted: bool = False
 
 
 Choice = tuple[Candidate, ...]
@@ -107,9 +115,10 @@ def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> t
             for component in line
         )
     box = bounding_box(foreground.mask)
-    if box is None or (spot and (box[3] < FILLS * len(foreground.mask) or box[2] > NARROW * box[3])):
+    if box is None or (spot and box[3] < FILLS * len(foreground.mask)):
         return ()
-    return one(candidate(Component(box, foreground.mask), foreground, picture))
+    whole = candidate(Component(box, foreground.mask), foreground, picture)
+    return one(dataclasses.replace(whole, unspotted=spot))
 
 
 def one(found: Candidate | None) -> tuple[Choice, ...]:
