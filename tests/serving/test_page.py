@@ -194,11 +194,18 @@ def test_doubt_says_whether_it_is_improbable_or_unlike_digits(either: Page, stro
     assert sentence == f"Not sure: {f'only {likely} likely' if improbable else unlike}"
 
 
-def test_doubt_about_several_digits_says_which_and_why(either: Page) -> None:
-    either.locator("#several").check()
-    draw(either, [*half(HOOK, 0.0), *half(TRIANGLE, 0.5)])
-    pattern = r"^Not sure: \d is only \d+\.\d % likely; \d is unlike the digits that the model knows$"
-    expect(either.locator("#sure")).to_have_text(re.compile(pattern), timeout=SOON)
+def test_doubt_about_several_digits_says_which_and_why(browser: Browser, static_url: str) -> None:
+    with visiting(browser, static_url) as alone:
+        alone.locator("#several").check()
+        draw(alone, [*half(HOOK, 0.0), *half(TRIANGLE, 0.5)])
+        pattern = r"^Not sure: \d is only \d+\.\d % likely; \d is unlike the digits that the model knows$"
+        expect(alone.locator("#sure")).to_have_text(re.compile(pattern), timeout=SOON)
+
+
+def test_among_several_the_server_leaves_out_what_is_no_digit(page: Page) -> None:
+    page.locator("#several").check()
+    draw(page, [*half(SEVEN, 0.0), *half(TRIANGLE, 0.5)])
+    says(page, "7")
 
 
 def test_what_is_no_digit_is_marked(page: Page) -> None:
@@ -273,7 +280,8 @@ def test_the_page_without_a_server_reads_the_same(page: Page, static_url: str, b
             chances.append([float(bar.get_attribute("value") or 0) for bar in shown.locator("meter").all()])
             shown.keyboard.press("Escape")
             says(shown, "No digit yet")
-        assert max(abs(one - other) for one, other in zip(*chances, strict=True)) < 0.05
+        # The server combines two networks' probabilities; the page alone has only the classifier.
+        assert max(abs(one - other) for one, other in zip(*chances, strict=True)) < 0.25
     alone.locator("#several").check()
     draw(alone, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
     says(alone, "72")
