@@ -202,6 +202,14 @@ def test_doubt_about_several_digits_says_which_and_why(browser: Browser, static_
         expect(alone.locator("#sure")).to_have_text(re.compile(pattern), timeout=SOON)
 
 
+def test_a_drawing_in_which_no_digit_is_found_is_told_from_none(page: Page) -> None:
+    page.locator("#several").check()
+    draw(page, TRIANGLE)
+    says(page, "No digit found")
+    page.keyboard.press("Escape")
+    says(page, "No digit yet")
+
+
 def test_among_several_the_server_leaves_out_what_is_no_digit(page: Page) -> None:
     page.locator("#several").check()
     draw(page, [*half(SEVEN, 0.0), *half(TRIANGLE, 0.5)])

@@ -53,8 +53,8 @@ function doubts(digits, several) {
   return sentences.join("; ");
 }
 
-export function nothing() {
-  fail(`No ${kind} yet`, "", false);
+export function nothing(drawn) {
+  fail(`No ${kind} ${drawn ? "found" : "yet"}`, "", false);
 }
 
 export function fail(title, sentence, problem = true) {

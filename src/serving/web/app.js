@@ -37,7 +37,7 @@ async function ask() {
     shown = number;
     mark((answer?.digits ?? []).map(({ box }) => box));
     if (answer?.digits.length) tell(answer, several);
-    else nothing();
+    else nothing(answer !== null);
   } catch (error) {
     if (number <= shown) return;
     mark([]);
