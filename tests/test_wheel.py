@@ -51,6 +51,12 @@ def test_the_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size < 2 * 2**20
 
 
+@pytest.mark.parametrize("name", ["mnist_cnn.onnx", "spotter.onnx"])
+def test_the_networks_hold_no_path_of_a_machine(name: str) -> None:
+    content = (ROOT / "src" / name).read_bytes()
+    assert not [path for path in (b"site-packages", b"/home/", b"/root/", b".py") if path in content]
+
+
 def test_a_photo_is_read_without_checkout_torch_and_network(empty: Path, tmp_path: Path) -> None:
     assert run(tmp_path, empty / "python", "-c", "import torch").returncode == 1
     result = subprocess.run(
