@@ -25,10 +25,7 @@ CHUNK_PER_THREAD = 16
 DIGITS = tuple("0123456789")
 WEIGHT = 0.1  # of the packaged classifier beside the spotter; a model that a person names decides alone
 LEAST = 1e-4  # of either's probabilities
-PLATT = (
-    3.782,
-    0.994,
-)  # slope and intercept of the spotter's log-odds (Platt 1999), fitted on drawn validation pages
+PLATT = 3.782, 0.994  # slope and intercept of the spotter's log-odds (Platt 1999), from drawn validation pages
 
 Source = TypeVar("Source", bound=PictureSource)
 Prepare = Callable[[Sequence[NamedPicture], bool, bool], list[Outcome]]

@@ -1,14 +1,11 @@
 """Exports a checkpoint as an .onnx file, which is kept only if its predictions equal the checkpoint's."""
 
 import copy
-import io
 import logging
 import statistics
 import sys
 import time
-import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -27,7 +24,7 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
-from mnist_cnn.models.onnx_graph import OPSET
+from mnist_cnn.models.onnx_export import export_graph
 from mnist_cnn.models.onnx_model import Floats, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_model import TorchModel
@@ -119,25 +116,8 @@ def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
     """
     exported = Exported(model.network, model.temperature, model.ood_detector, stride).eval()
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a warning about missing torchvision
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # deprecations inside the exporter
-        program = torch.onnx.export(
-            exported,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["pixels"],
-            output_names=["logits", "probabilities", "ood_score"],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1)},),
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    for part in (*proto.graph.node, *proto.graph.value_info, proto.graph):
-        part.ClearField("metadata_props")  # file paths and line numbers of the source
-        part.ClearField("doc_string")
-    return proto
+    shapes = ({0: torch.export.Dim("N", min=1)},)
+    return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
 
 
 def quantized(proto: onnx.ModelProto, calibration: Pixels) -> onnx.ModelProto:

@@ -83,6 +83,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     content = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
     content["model_config"] = dataclasses.asdict(checkpoint.model_config)
     content["ood_detector"] = vars(checkpoint.ood_detector) if checkpoint.ood_detector else None
+    write_archive(content, path)
+
+
+def write_archive(content: dict[str, Any], path: Path) -> None:
+    """Write tensors and plain values atomically, with the format version and a checksum."""
     buffer = io.BytesIO()  # torch.save to a full disk raises RuntimeError, write_bytes OSError
     torch.save({"format_version": FORMAT_VERSION, **content}, buffer)
     with atomic_write(path) as temporary:

@@ -31,7 +31,7 @@ LARGEST = 2_600_000  # pixels of its base: a page of print
 LOOKS = (IDEAL_HEIGHT, 36.0, 22.0)  # pixels: heights to which the digits of a picture are scaled, in turn
 BUDGET = 1_200_000  # pixels of all these looks but the first
 MOST = 4_000_000  # pixels of any picture that the network sees, which bounds time and memory
-VISIBLE = IDEAL_HEIGHT * 26 / 28  # pixels: digits of half to twice this height show how high they are
+VISIBLE = 26.0  # pixels: digits of half to twice this height show how high they are
 CLOSER = 2.0  # the last level of the pyramid is so many times as close as what was found needs
 
 

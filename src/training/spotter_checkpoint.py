@@ -1,16 +1,12 @@
 """The checkpoint of a training of the spotter: saved atomically, verified when it is read, and resumed from."""
 
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.files import atomic_write
 from mnist_cnn.common.names import printable
-from mnist_cnn.models.checkpoint import FORMAT_VERSION, MAX_FILE_BYTES, is_intact, with_checksum
+from mnist_cnn.models.checkpoint import FORMAT_VERSION, MAX_FILE_BYTES, is_intact, write_archive
 from mnist_cnn.models.torch_archive import ArchiveError, open_archive
 from mnist_cnn.training.spotter_run import SpotterConfig, SpotterRun, start
 
@@ -20,7 +16,6 @@ ADVICE = "remove it to start afresh, or name another file with --output"
 def save(run: SpotterRun, data_sha256: str, path: Path) -> None:
     """Write a checkpoint atomically, with its SHA-256 and that of the training images."""
     content = {
-        "format_version": FORMAT_VERSION,
         "data_sha256": data_sha256,
         "spotter_config": dataclasses.asdict(run.config),
         "step": run.step,
@@ -28,10 +23,7 @@ def save(run: SpotterRun, data_sha256: str, path: Path) -> None:
         "averaged": run.averaged.state_dict(),
         "optimizer": run.optimizer.state_dict(),
     }
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(with_checksum(buffer.getvalue()))
+    write_archive(content, path)
 
 
 def start_or_resume(config: SpotterConfig, data_sha256: str, path: Path) -> SpotterRun:

@@ -1,17 +1,12 @@
 """A trained spotter becomes an .onnx file, which is kept only if it computes what PyTorch computes."""
 
-import io
-import logging
-import warnings
-from contextlib import redirect_stdout
-
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.models.onnx_graph import OPSET
+from mnist_cnn.models.onnx_export import export_graph
 from mnist_cnn.training.spotter_net import SpotterNet
 
 MAX_DIFFERENCE = 1e-3  # between logits of file and network
@@ -26,24 +21,8 @@ def to_onnx(net: SpotterNet, metadata: dict[str, str]) -> bytes:
         InputError: ONNX Runtime computes something else than PyTorch.
     """
     rows, columns = (torch.export.Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a warning about missing torchvision
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # deprecations inside the exporter
-        program = torch.onnx.export(
-            net,
-            (torch.zeros(1, 1, *SHAPES[0]),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["contrast"],
-            output_names=["output"],
-            dynamic_shapes={"contrast": {2: 8 * rows, 3: 8 * columns}},
-            verbose=False,
-        )
-    assert program is not None
-    proto = program.model_proto
-    for part in (*proto.graph.node, *proto.graph.value_info, proto.graph):
-        part.ClearField("metadata_props")  # file paths and line numbers of the source
-        part.ClearField("doc_string")
+    shapes = {"contrast": {2: 8 * rows, 3: 8 * columns}}
+    proto = export_graph(net, torch.zeros(1, 1, *SHAPES[0]), "contrast", ["output"], shapes)
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     content: bytes = proto.SerializeToString()
