@@ -23,7 +23,8 @@ def export_graph(module: nn.Module, example: Tensor, inputs: str, outputs: list[
         outputs: names of the tensors that the module returns.
         shapes: which sides may vary, as `dynamic_shapes` of torch.onnx.export.
     """
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # a warning about missing torchvision
+    for name in ("torch.onnx", "torch._dynamo"):  # warnings about missing torchvision, and after an interruption
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # deprecations inside the exporter
         program = torch.onnx.export(

@@ -52,8 +52,8 @@ def sample_style(rng: np.random.Generator, glyphs: Glyphs, low: float, high: flo
     font = int(rng.integers(len(glyphs.fonts) + DISPLAYS)) if rng.random() < 0.22 else None
     return Style(
         height=height,
-        slant=float(rng.normal(0, 0.04 if font else 0.18)),
-        aspect=float(np.exp(rng.normal(0, 0.12 if font else 0.2))),
+        slant=float(rng.normal(0, 0.04 if font is not None else 0.18)),
+        aspect=float(np.exp(rng.normal(0, 0.12 if font is not None else 0.2))),
         stroke=max(float(np.exp(rng.uniform(np.log(0.03), np.log(0.25)))), MIN_STROKE / height),
         font=font,
         image_share=float(rng.choice([0.0, 1.0, rng.random()])),
