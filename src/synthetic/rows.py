@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.synthetic.glyphs import Glyphs
 from mnist_cnn.synthetic.sheet import FRACTION_BITS, Sheet
 from mnist_cnn.synthetic.writing import Style, render_digit, render_distractor, sample_style
@@ -18,6 +19,7 @@ class RowStyle:
         characters: how all but zeros are written.
         zeros: how zeros are written: some people write them smaller.
         gap, gap_deviation: mean and standard deviation of the gaps between characters; negative gaps overlap.
+        kerning: how far slanted digits reach over and under each other, 0 not at all to 1 as far as the gap allows.
         distractors: share of characters that are no digits.
         punctuation: share of digits that are followed by a punctuation mark.
         connected: whether the pen stays on the paper between digits.
@@ -30,6 +32,7 @@ class RowStyle:
     zeros: Style
     gap: float
     gap_deviation: float
+    kerning: float
     distractors: float
     punctuation: float
     connected: bool
@@ -47,6 +50,7 @@ def sample_row_style(rng: np.random.Generator, style: Style) -> RowStyle:
         zeros=style,
         gap=float(rng.choice(gaps, p=[0.35, 0.5, 0.15])),
         gap_deviation=rng.uniform(0.02, 0.12),
+        kerning=float(rng.choice([0, rng.uniform(0.4, 1)])) if handwritten else 0.0,
         distractors=float(rng.choice([0, rng.uniform(0, 0.3)])),
         punctuation=float(rng.choice([0, rng.uniform(0, 0.3)])),
         connected=bool(handwritten and rng.random() < 0.12),
@@ -56,7 +60,8 @@ def sample_row_style(rng: np.random.Generator, style: Style) -> RowStyle:
     )
     if handwritten and rng.random() < 0.18:
         aspect = style.aspect * rng.uniform(0.9, 1.5)
-        row = replace(row, zeros=replace(style, height=style.height * rng.uniform(0.5, 0.85), aspect=aspect))
+        zeros = replace(style, height=style.height * rng.uniform(0.38, 0.85), aspect=aspect)
+        row = replace(row, zeros=zeros, connected=bool(rng.random() < 0.4))
     return replace(row, digit=int(rng.integers(10))) if rng.random() < 0.08 else row
 
 
@@ -90,6 +95,7 @@ def draw_row(rng: np.random.Generator, glyphs: Glyphs, sheet: Sheet, style: Styl
     if rng.random() < 0.12:
         x = draw_word(rng, glyphs, sheet, style, x, top)
     previous: tuple[float, float] | None = None
+    last: Pixels | None = None
     while x < min(end, sheet.width):
         y = top + slope * x + rng.normal(0, row.deviation + 1e-9) * style.height
         digit = sample_digit(rng, row)
@@ -98,17 +104,31 @@ def draw_row(rng: np.random.Generator, glyphs: Glyphs, sheet: Sheet, style: Styl
             sheet.put(image, x, y + (style.height - image.shape[0]) * rng.uniform(0.3, 1))
         else:
             image = render_digit(rng, glyphs, style if digit else row.zeros, digit)
+            if last is not None:
+                x -= row.kerning * overhang(last, image)
             sheet.put(image, x, y + style.height - image.shape[0], digit)
             if row.connected and previous is not None:
                 connect(rng, sheet, style, previous, (x, y))
             previous = x + image.shape[1], y
+        last = image
         x += image.shape[1] + style.height * (row.gap + rng.normal(0, row.gap_deviation))
         if rng.random() < row.punctuation:
             x += punctuate(rng, sheet, style, x, y)
+            last = None
         if rng.random() < 0.04:
             x += style.height * rng.uniform(0.5, 2)
+            last = None
     for _ in range(rng.choice([0, 1, 2], p=[0.7, 0.15, 0.15])):  # ".-" and "=" end an amount
         x += punctuate(rng, sheet, style, x, top + slope * x) + style.height * rng.uniform(0, 0.3)
+
+
+def overhang(left: Pixels, right: Pixels) -> int:
+    """Return by how many pixels `right` can move into `left` before they touch: images, uint8, of a common baseline."""
+    height = min(len(left), len(right))
+    before, after = left[-height:, ::-1] > 0, right[-height:] > 0
+    slack = before.argmax(axis=1) + after.argmax(axis=1)
+    shared = before.any(axis=1) & after.any(axis=1)
+    return int(slack[shared].min()) if shared.any() else 0
 
 
 def draw_word(rng: np.random.Generator, glyphs: Glyphs, sheet: Sheet, style: Style, x: float, top: float) -> float:
@@ -140,7 +160,7 @@ def punctuate(rng: np.random.Generator, sheet: Sheet, style: Style, x: float, y:
         stroke = np.array([-rng.uniform(0, 0.2), rng.uniform(0.08, 0.4)]) * style.height
     elif kind < 0.55:  # a dash
         start[1] = y + style.height * rng.uniform(0.35, 0.7)
-        stroke = np.array([rng.uniform(0.15, 1.0), rng.normal(0, 0.15)]) * style.height
+        stroke = np.array([rng.uniform(0.15, 1.2), rng.normal(-0.08, 0.22)]) * style.height
     ends = ((1 << FRACTION_BITS) * np.stack([start, start + stroke])).round().astype(np.int32)
     cv2.polylines(sheet.ink, [ends], False, 255, max(1, round(width)), cv2.LINE_AA, FRACTION_BITS)
     if kind > 0.93 or 0.48 < kind < 0.55:  # a second point or dash above it

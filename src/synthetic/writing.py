@@ -14,7 +14,7 @@ DISPLAYS = 3  # styles of font number len(fonts) and above are seven-segment dis
 SUPERSAMPLING = 3  # strokes are rendered at this scale and averaged
 FRACTION_BITS = 4  # of coordinates in OpenCV's drawing
 MIN_STROKE = 0.45  # pixels
-EUROPEAN = {1: (1, 2, 2, 3, 3, 4, 5, 7, 8), 7: (1, 1, 3, 4, 5)}  # templates of ones with flags and crossed sevens
+EUROPEAN = {1: (1, 2, 2, 3, 3, 4, 5, 7, 8), 7: (1, 1, 3, 4, 5, 7, 8)}  # templates of ones with flags and crossed sevens
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,21 @@ def sample_style(rng: np.random.Generator, glyphs: Glyphs, low: float, high: flo
     font = int(rng.integers(len(glyphs.fonts) + DISPLAYS)) if rng.random() < 0.22 else None
     return Style(
         height=height,
-        slant=float(rng.normal(0, 0.04 if font is not None else 0.18)),
+        slant=sample_slant(rng) if font is None else float(rng.normal(0, 0.04)),
         aspect=float(np.exp(rng.normal(0, 0.12 if font is not None else 0.2))),
         stroke=max(float(np.exp(rng.uniform(np.log(0.03), np.log(0.25)))), MIN_STROKE / height),
         font=font,
         image_share=float(rng.choice([0.0, 1.0, rng.random()])),
-        template_share=float(rng.choice([0.0, 1.0, rng.random()], p=[0.2, 0.2, 0.6])),
+        template_share=float(rng.choice([0.0, 1.0, rng.random()], p=[0.15, 0.3, 0.55])),
         european=bool(rng.random() < 0.45),
         outlined=bool(height > 24 and rng.random() < 0.05),
         jitter=float(rng.uniform(0, 0.15)) if font is None else 0.0,
     )
+
+
+def sample_slant(rng: np.random.Generator) -> float:
+    """Sample the slant of handwriting; some people write at 25 to 35 degrees from the vertical."""
+    return float(rng.normal(0, 0.18) if rng.random() < 0.85 else rng.uniform(0.25, 0.7))
 
 
 def render_digit(rng: np.random.Generator, glyphs: Glyphs, style: Style, digit: int) -> Pixels:
