@@ -87,6 +87,7 @@ def fit(
         InputError: the checkpoint is of another training or damaged, or the loss is not finite.
         Stopped: Ctrl-C or SIGTERM; the progress is saved.
     """
+    torch.set_num_threads(max(torch.get_num_threads() - 1, 1))  # one core draws
     data_sha256, mean = fingerprint(split), 0.0
     run = start_or_resume(config, data_sha256, path)
     with deferred_signals() as request, progress_bar(run) as bar:
