@@ -30,6 +30,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/robustness.py
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/distributed.py
 

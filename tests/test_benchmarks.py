@@ -20,7 +20,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    assert name in ("robustness", "inference", "serving") or (folder / f"{name}.png").stat().st_size > 10_000
+    assert name in ("robustness", "inference", "reading", "serving") or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
 
@@ -81,6 +81,16 @@ def test_inference(mnist_data: Path, tmp_path: Path) -> None:
     assert set(result["one"]) == set(only)
     assert 3.2e6 < result["operations"] < 3.3e6
     assert "| its peak memory, MiB | " in text
+
+
+def test_reading(mnist_data: Path, tmp_path: Path) -> None:
+    text = bench("reading", tmp_path, mnist_data, "--pictures", "3")
+    scores = json.loads((tmp_path / "reading.json").read_text())["scores"]
+    own = {group: readings["MNIST CNN Classifier"] for group, readings in scores.items()}
+    assert sum(score["exact"] for score in own["handwritten row"] + own["printed row"]) >= 4
+    assert all(score["errors"] == 0 for score in own["blank paper"])
+    for group, row in own.items():
+        assert f"| {group} | {statistics.mean(score['exact'] for score in row):.1%} (" in text
 
 
 @pytest.mark.skipif(not shutil.which("hey"), reason="the load generator hey is not installed")
