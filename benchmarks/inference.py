@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
+import numpy as np
 import openvino
 import torch
 from matrix import matrix_rate
@@ -105,21 +106,33 @@ def cold_starts(rounds: int) -> tuple[list[float], float]:
     return seconds, int(result.stdout.splitlines()[-1]) / 1024
 
 
-def photo_on_one_core(rounds: int) -> list[float]:
-    """Return the seconds from the JPEG bytes of a one-megapixel photo to the answer, in a process on one core."""
+def photo_of_one_megapixel() -> bytes:
+    """Return a photo of one digit as JPEG."""
     photo = Image.open(PHOTO)
     side = (1_000_000 / (photo.width * photo.height)) ** 0.5
     large = io.BytesIO()
     photo.resize((round(photo.width * side), round(photo.height * side))).save(large, "JPEG", quality=90)
+    return large.getvalue()
+
+
+def page_of_digits(images: Pixels) -> bytes:
+    """Write 1,024 of the images [N, 28, 28], repeated if they are fewer, in 32 rows on a page, as PNG."""
+    cells = np.pad(255 - np.resize(images, (1024, 28, 28)), ((0, 0), (6, 6), (6, 6)), constant_values=255)
+    page = cells.reshape(32, -1, 40, 40).transpose(0, 2, 1, 3).reshape(1280, -1)
+    return as_png(np.ascontiguousarray(page))
+
+
+def on_one_core(picture: bytes, method: str, rounds: int) -> list[float]:
+    """Return the seconds that a method of `Classifier` takes for the bytes of a picture, in a process on one core."""
     code = (
         "import os, sys, time; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "from mnist_cnn.classifier import Classifier\n"
-        "photo, classifier = sys.stdin.buffer.read(), Classifier.load()\n"
+        f"picture, method = sys.stdin.buffer.read(), Classifier.load().{method}\n"
         "for _ in range(2 + int(sys.argv[1])):\n"
-        "    start = time.perf_counter(); classifier.predict([photo]); print(time.perf_counter() - start)"
+        "    start = time.perf_counter(); method(picture); print(time.perf_counter() - start)"
     )
     command = [sys.executable, "-c", code, str(rounds)]
-    result = subprocess.run(command, input=large.getvalue(), check=True, capture_output=True)
+    result = subprocess.run(command, input=picture, check=True, capture_output=True)
     return [float(line) for line in result.stdout.split()][2:]
 
 
@@ -173,6 +186,7 @@ def table(result: dict[str, Any]) -> str:
         f"| `mnist-cnn predict photo.jpg`, from shell to answer, s | {spread(result['cold_start'], 2)} |",
         f"| its peak memory, MiB | {result['peak_mib']:.0f} |",
         f"| a photo of one megapixel, in memory, one core, ms | {spread([1000 * s for s in result['photo']], 1)} |",
+        f"| a page of 1,024 digits, in memory, one core, ms | {spread([1000 * s for s in result['page']])} |",
         f"| 28x28 arrays a second | {spread(result['arrays'])} |",
         f"| 28x28 PNG files in memory a second | {spread(result['files'])} |",
         "",
@@ -202,14 +216,15 @@ def command(
     """
     test = load_dataset("mnist", data_dir).test.images[:images, 0].numpy()
     classifier = Classifier.load()
-    with TemporaryDirectory() as folder, tqdm(total=6, desc="measurements") as bar:
+    with TemporaryDirectory() as folder, tqdm(total=7, desc="measurements") as bar:
         runtimes = {name: RUNTIMES[name](Path(folder), data_dir) for name in only}
         result: dict[str, Any] = {"rounds": rounds, **environment(PRESETS["default"].train)}
         for name, measure in (
             ("one", lambda: alternating(runtimes, test[:1], 3 * rounds)),
             ("batch", lambda: alternating(runtimes, test[:500], rounds)),
             ("cold_start", lambda: cold_starts(rounds)),
-            ("photo", lambda: photo_on_one_core(rounds)),
+            ("photo", lambda: on_one_core(photo_of_one_megapixel(), "predict", rounds)),
+            ("page", lambda: on_one_core(page_of_digits(test), "read", rounds)),
             ("arrays", lambda: a_second(classifier, list(test), 3)),
             ("files", lambda: a_second(classifier, [as_png(image) for image in test], 3)),
         ):
