@@ -28,7 +28,8 @@ def rows() -> list[tuple[dict[str, str], str, bool]]:
         return Reading((digit,) if digit.digit is not None else ())
 
     readings = [reading(row) for row in manifest]
-    return [(row, "/".join(one.lines), one.confident) for row, one in zip(manifest, readings, strict=True)]
+    texts = ["/".join(one.lines).replace(" ", "") for one in readings]
+    return [(row, text, one.confident) for row, text, one in zip(manifest, texts, readings, strict=True)]
 
 
 def group(row: dict[str, str]) -> str:
