@@ -18,7 +18,7 @@ SURE, DOUBTFUL = (0, 114, 178), (213, 94, 0)  # blue and vermillion (Okabe and I
 LEGIBLE = 48  # pixels: median height of digits, at least, in a picture with names; smaller ones are enlarged
 LARGEST = 3000  # pixels: longer side up to which pictures are enlarged
 FONTS = (28, 20, 14, 10)  # pixels: sizes of names; that of a large digit is a quarter of its height
-SMALLER, LATER = 6.0, 4.0  # grey levels of ink, that a smaller size and a later place than the first are worth
+SMALLER, LATER = 20.0, 4.0  # grey levels of ink, that a smaller size and a later place than the first are worth
 FAR = 3  # pixels from a box to its name
 
 Area = tuple[int, int, int, int]  # left, top, right and bottom
