@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mnist_cnn.predict import command
+from mnist_cnn import predict, read
+from mnist_cnn.picture_files import FileOptions
 
 IMAGES = Path(__file__).parent.parent / "images"
 STROKES = {  # points of each stroke, in a box of 100 x 140
@@ -49,12 +50,12 @@ def photo(digits: list[int], seed: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    for name, digits, several in (("own_digit", [4], False), ("own_digits", [1, 7, 3, 2, 4], True)):
-        file = IMAGES / f"{name}.jpg"
+    for name, digits in (("own_digit", [4]), ("own_digits", [1, 7, 3, 2, 4])):
+        file, folder = IMAGES / f"{name}.jpg", IMAGES / name
         photo(digits, seed=3).save(file, quality=85)
-        folder = IMAGES / name
-        command(
-            (str(file),), several=several, show_steps=None if several else folder, annotate=folder if several else None
-        )
+        if len(digits) == 1:
+            predict.command(FileOptions((str(file),), show_steps=folder))
+        else:
+            read.command(FileOptions((str(file),), annotate=folder))
         (folder / f"0000_{name}.png").replace(IMAGES / f"{name}_read.png")
         folder.rmdir()

@@ -8,9 +8,10 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnist_cnn.classifier import Classifier, Prediction, Reading
+    from mnist_cnn.classifier import Classifier
     from mnist_cnn.cnn_model import CNN, ModelConfig
     from mnist_cnn.data_loader import load_dataset
+    from mnist_cnn.reading import Prediction, Reading
 
     __version__: str
 
@@ -20,8 +21,8 @@ MODULES = {
     "CNN": "cnn_model",
     "Classifier": "classifier",
     "ModelConfig": "cnn_model",
-    "Prediction": "classifier",
-    "Reading": "classifier",
+    "Prediction": "reading",
+    "Reading": "reading",
     "load_dataset": "data_loader",
 }
 

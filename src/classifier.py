@@ -1,34 +1,31 @@
 """The public reader: a picture becomes a digit or a number, with calibrated probabilities."""
 
+import dataclasses
 import itertools
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.constraints import UNKNOWN, Constraint, constrain
+from mnist_cnn.fusion import combine
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
-from mnist_cnn.pictures.binarize import Box
-from mnist_cnn.pictures.candidates import Candidate, Choice, NamedPicture, Outcome, Prepared, prepare_all
+from mnist_cnn.pictures.candidates import Candidate, Choice, NamedPicture, Outcome, Prepared, Search, prepare_all
 from mnist_cnn.pictures.image_io import PictureSource, Pixels
 from mnist_cnn.pictures.preprocess import SIDE
-from mnist_cnn.pictures.segment import Span
+from mnist_cnn.reading import NO_DIGIT, Prediction, Reading, best_path, grid_lines
 
 CHUNK = 128  # pictures prepared before the first of them is classified
 CHUNK_PER_THREAD = 16
 DIGITS = tuple("0123456789")
 WEIGHT = 0.1  # of the packaged classifier beside the spotter; a model that a person names decides alone
-LEAST = 1e-4  # of either's probabilities
-PLATT = 3.782, 0.994  # slope and intercept of the spotter's log-odds (Platt 1999), from drawn validation pages
 
 Source = TypeVar("Source", bound=PictureSource)
-Prepare = Callable[[Sequence[NamedPicture], bool, bool], list[Outcome]]
+Prepare = Callable[[Sequence[NamedPicture], Search], list[Outcome]]
 
 
 class Model(Protocol):
@@ -45,92 +42,11 @@ class Model(Protocol):
     def infer(self, images: Pixels) -> tuple[Floats, Floats]: ...  # noqa: D102
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One digit, or that there is none.
-
-    Attributes:
-        digit: the most probable class, from 0; None where no digit was found.
-        label: the name of that class; None where no digit was found.
-        probabilities: calibrated, float64 [classes]; empty where no digit was found.
-        confident: whether the probability and the out-of-distribution score pass the model's thresholds.
-        box: left, top, width and height of the digit, in pixels of the picture.
-        line: index of the line of text, from 0.
-        image: the network's input, uint8 [28, 28].
-    """
-
-    digit: int | None
-    label: str | None
-    probabilities: Floats
-    confident: bool
-    box: Box | None
-    line: int
-    image: Pixels
-
-    @property
-    def probability(self) -> float:
-        """Probability of `digit`, 0 where no digit was found."""
-        return float(self.probabilities.max(initial=0))
-
-
-NO_DIGIT = Prediction(None, None, np.zeros(0), False, None, 0, np.zeros((SIDE, SIDE), np.uint8))
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The digits of a picture in reading order: lines from top to bottom, each from left to right."""
-
-    digits: tuple[Prediction, ...]
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The text of each line; names of more than one letter are separated by spaces."""
-        lines = itertools.groupby(self.digits, key=lambda digit: digit.line)
-        return tuple(joined([digit.label or "" for digit in line]) for _, line in lines)
-
-    @property
-    def text(self) -> str:
-        """The lines, separated by line breaks."""
-        return "\n".join(self.lines)
-
-    @property
-    def probability(self) -> float:
-        """The probability of the least probable digit, 0 where there is none."""
-        return min((digit.probability for digit in self.digits), default=0.0)
-
-    @property
-    def confident(self) -> bool:
-        """Whether there is a digit and every digit is confident."""
-        return bool(self.digits) and all(digit.confident for digit in self.digits)
-
-
-def joined(labels: Sequence[str]) -> str:
-    """Join labels to text: digits and letters without spaces, longer names with."""
-    return ("" if all(len(label) == 1 for label in labels) else " ").join(labels)
-
-
-def best_path(segments: list[tuple[Span, Prediction]]) -> list[Prediction]:
-    """Choose the segmentation of the largest probability: dynamic programming over adjacent spans."""
-    best: dict[int, tuple[float, list[Prediction]]] = {0: (0.0, [])}
-    for (first, last), prediction in sorted(segments, key=lambda segment: segment[0]):
-        if first not in best:
-            continue
-        probability = max(prediction.probability, 1e-9) * (1.0 if prediction.confident else 0.5)
-        log_probability, path = best[first][0] + math.log(probability), [*best[first][1], prediction]
-        if last not in best or log_probability > best[last][0]:
-            best[last] = log_probability, path
-    return best[max(best)][1]
-
-
-def prepare_in_threads(pictures: Sequence[NamedPicture], several: bool, spot: bool) -> list[Outcome]:
+def prepare_in_threads(pictures: Sequence[NamedPicture], search: Search) -> list[Outcome]:
     """Call `prepare_all` in a thread for each core."""
     chunks = [pictures[start : start + CHUNK_PER_THREAD] for start in range(0, len(pictures), CHUNK_PER_THREAD)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return [
-            one
-            for chunk in threads.map(prepare_all, chunks, itertools.repeat(several), itertools.repeat(spot))
-            for one in chunk
-        ]
+        return [one for chunk in threads.map(prepare_all, chunks, itertools.repeat(search)) for one in chunk]
 
 
 def load_pth(path: Path) -> Model:
@@ -213,32 +129,80 @@ class Classifier:
         (reading,) = map(checked, self.stream([(pictures, "picture")]))
         return reading.digits[0] if reading.digits else NO_DIGIT
 
-    def read(self, picture: PictureSource) -> Reading:
+    def read(
+        self,
+        picture: PictureSource,
+        *,
+        length: int | None = None,
+        among: Sequence[str] | None = None,
+        at_least: int | None = None,
+        alternatives: int | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> Reading:
         """Read every digit of a picture, in reading order.
 
+        The options say what is known of the numbers; with any of the first four, each line is read as one number, the
+        most probable one that agrees.
+
+        Args:
+            picture: as `read_picture` takes it.
+            length: digits of each number, 1 to 20.
+            among: the numbers that each may be, as texts of 1 to 20 digits; excludes length and at_least.
+            at_least: smallest value of each number.
+            alternatives: how many of the most probable numbers `Reading.alternatives` has of each line, 1 to 20.
+            grid: rows and columns of the ruled grid whose cells are read; excludes all others.
+
         Raises:
-            InputError: it cannot be read.
+            InputError: it cannot be read, has no such grid, an option is out of range or excludes another, or the
+                model's classes are not the ten digits.
         """
-        return checked(next(self.stream([(picture, "picture")], several=True)))
+        constraint = Constraint(length, among, at_least, alternatives, grid)
+        return checked(next(self.stream([(picture, "picture")], True, constraint)))
+
+    def search(self, several: bool, constraint: Constraint = UNKNOWN) -> Search:
+        """Return what has to be sought in a picture that is read so.
+
+        Raises:
+            InputError: the model cannot be told what its numbers are.
+        """
+        if constraint != UNKNOWN and not self.reads_digits:
+            raise InputError("what is known of numbers helps only a model of the ten digits; name another")
+        return Search(several, self.reads_digits, constraint.decodes, constraint.grid)
 
     def stream(
-        self, pictures: Iterable[NamedPicture], several: bool = False, prepare: Prepare = prepare_in_threads
+        self,
+        pictures: Iterable[NamedPicture],
+        several: bool = False,
+        constraint: Constraint = UNKNOWN,
+        prepare: Prepare = prepare_in_threads,
     ) -> Iterator[Reading | InputError]:
         """Yield the reading of each picture, or its error, in order and as soon as it is known.
 
         Args:
             pictures: each as `prepare_all` takes it, with its name.
             several: whether to read every digit of each picture instead of one.
+            constraint: what is known of the numbers of each picture.
             prepare: prepares pictures: in threads of this process, or in a `Sandbox`.
         """
-        waiting = iter(pictures)
+        waiting, search = iter(pictures), self.search(several, constraint)
         while chunk := list(itertools.islice(waiting, CHUNK)):
-            outcomes = prepare(chunk, several, self.reads_digits)
+            outcomes = prepare(chunk, search)
             choices = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
             digits = iter(self.classify([choice for per_picture in choices for choice in per_picture]))
             for outcome, per_picture in zip(outcomes, choices, strict=True):
-                reading = Reading(tuple(digit for _ in per_picture for digit in next(digits)))
-                yield outcome if isinstance(outcome, InputError) else reading
+                found = Reading(tuple(digit for _ in per_picture for digit in next(digits)))
+                yield outcome if isinstance(outcome, InputError) else self.finish(found, per_picture, constraint)
+
+    def finish(self, found: Reading, choices: Sequence[Choice], constraint: Constraint) -> Reading:
+        """Apply what is known of a picture's numbers to what was found in it."""
+        if constraint.grid:
+            columns = [choice[0].column for choice in choices]
+            return dataclasses.replace(found, written=grid_lines(found.digits, columns, *constraint.grid))
+        if constraint.decodes:
+            each = zip(found.digits, choices, strict=True)
+            plain = Reading(tuple(digit for digit, choice in each if not choice[0].faint))
+            return constrain(found, plain, constraint, self.model.probability_threshold)
+        return found
 
     def classify(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
         """Classify all candidates in one batch, and keep the best path through each choice."""
@@ -253,14 +217,14 @@ class Classifier:
 
     def prediction(self, candidate: Candidate, probabilities: Floats, ood_scores: Floats) -> Prediction:
         """Average the probabilities [A, classes] and scores [A] of a candidate's A test-time augmentations."""
-        mean = probabilities.mean(axis=0)
+        mean, present = probabilities.mean(axis=0), 1.0
         if candidate.scores is not None:
-            mean = combine(candidate.scores, mean, self.weight)
+            mean, present = combine(candidate.scores, mean, self.weight)
         digit = int(mean.argmax())
         trusted = mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
         confident = bool(trusted and not candidate.unspotted)
         label, image = self.classes[digit], candidate.images[0]
-        return Prediction(digit, label, mean, confident, candidate.box, candidate.line, image)
+        return Prediction(digit, label, mean, confident, candidate.box, candidate.line, image, present)
 
     def infer(self, images: Pixels) -> tuple[Floats, Floats]:
         """Return probabilities [N, classes] and out-of-distribution scores [N] of uint8 images [N, 28, 28].
@@ -280,21 +244,6 @@ class Classifier:
                 "train or export it again, or name another with --checkpoint"
             )
         return outputs
-
-
-def combine(scores: npt.NDArray[np.float32], probabilities: Floats, weight: float) -> Floats:
-    """Combine the spotter's scores [10] and the classifier's probabilities [10] of a detected digit.
-
-    Returns:
-        float64 [10]: their weighted geometric mean; what the calibrated probability of the detection lacks to 1 is
-        spread evenly.
-    """
-    log_mean = (1 - weight) * np.log(np.maximum(scores, LEAST)) + weight * np.log(np.maximum(probabilities, LEAST))
-    mean = np.exp(log_mean - log_mean.max())
-    presence = float(np.clip(scores.max(), LEAST, 1 - LEAST))
-    log_odds = PLATT[0] * math.log(presence / (1 - presence)) + PLATT[1]
-    probability = 1 / (1 + math.exp(-log_odds))
-    return np.asarray(probability * mean / mean.sum() + (1 - probability) / len(mean), dtype=np.float64)
 
 
 def checked(reading: Reading | InputError) -> Reading:

@@ -9,7 +9,8 @@ from mnist_cnn.common.signals import prepare_process
 COMMANDS = {
     "train": ("mnist_cnn.main", "train", "train a model, evaluate it once, save it, draw the figures"),
     "evaluate": ("mnist_cnn.evaluate", "train", "evaluate a saved model on a test split"),
-    "predict": ("mnist_cnn.predict", "", "read the digits in your own pictures"),
+    "predict": ("mnist_cnn.predict", "", "read the digit in each of your own pictures"),
+    "read": ("mnist_cnn.read", "", "read the numbers in your own pictures"),
     "serve": ("mnist_cnn.serving.app", "serve", "a web page to draw digits on, and a REST service"),
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
     "ensemble": ("mnist_cnn.experiments.ensemble", "train", "combine several models into one with averaged logits"),

@@ -15,6 +15,7 @@ CALLS: dict[str, list[str]] = {
     "train": ["train", *FAST, "--output-dir", "trained"],
     "evaluate": ["evaluate", "--checkpoint", MODELS[0], "--output-dir", "evaluated"],
     "predict": ["predict", *[PHOTO] * 40, "--show-steps", "steps"],
+    "read": ["read", *[PHOTO] * 40, "--annotate", "boxes"],
     "serve": ["serve", "--port", "0"],
     "export": ["export", "--checkpoint", MODELS[0], "--output", "exported/model.onnx"],
     "ensemble": ["ensemble", *MODELS, "--output", "ensembled/model.pth"],

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from mnist_cnn import cli, evaluate, export, main, predict, train_spotter
+from mnist_cnn import cli, evaluate, export, main, predict, read, train_spotter
 from mnist_cnn.experiments import compare, ensemble, study
 from mnist_cnn.serving import app
 
 Command = Callable[[Sequence[str]], None]
-SCRIPTS = (ensemble, compare, evaluate, export, main, predict, app, study, train_spotter)
+SCRIPTS = (ensemble, compare, evaluate, export, main, predict, read, app, study, train_spotter)
 COMMANDS: dict[str, Command] = {
     "mnist-cnn": cli.main,
     **{f"{module.__name__.rpartition('.')[2]}.py": module.main for module in SCRIPTS},

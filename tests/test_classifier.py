@@ -11,13 +11,14 @@ from PIL import Image
 from test_checkpoint import make_checkpoint
 
 from drawing import SHEETS, grain, on_page, photo, shape, sheet
-from mnist_cnn.classifier import Classifier, Prediction, Reading, best_path
+from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.models.checkpoint import load_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.preprocess import SIDE
+from mnist_cnn.reading import Reading
 
 
 @pytest.fixture(scope="module")
@@ -191,17 +192,6 @@ def test_touching_digits_are_parted(classifier: Classifier, mnist: Dataset) -> N
         parts.append((ink, 40, left))
         left += ink.shape[1] - 4
     assert classifier.read(photo(on_page(parts, 180, 400))).text == "302"
-
-
-def prediction(probability: float) -> Prediction:
-    return Prediction(1, "1", np.array([1 - probability, probability]), True, None, 0, np.zeros((SIDE, SIDE), np.uint8))
-
-
-def test_the_best_path_is_chosen() -> None:
-    whole, left, right = prediction(0.6), prediction(0.9), prediction(0.9)
-    assert best_path([((0, 2), whole), ((0, 1), left), ((1, 2), right)]) == [left, right]
-    assert best_path([((0, 2), whole), ((0, 1), left), ((1, 2), prediction(0.55))]) == [whole]
-    assert best_path([((0, 2), whole), ((1, 2), right)]) == [whole]
 
 
 def test_answers_do_not_depend_on_company(classifier: Classifier, mnist: Dataset) -> None:

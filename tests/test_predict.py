@@ -53,13 +53,10 @@ def test_json_has_everything(program: Program, pictures: Path) -> None:
     assert (blank["digit"], blank["probabilities"], blank["confident"], blank["boxes"]) == (None, [], False, [])
 
 
-def test_several_and_annotate_and_steps(program: Program, pictures: Path, tmp_path: Path) -> None:
-    flags = ("--several", "--json", "--annotate", tmp_path / "boxes", "--show-steps", tmp_path / "steps")
+def test_steps_and_boxes_are_drawn(program: Program, pictures: Path, tmp_path: Path) -> None:
+    flags = ("--annotate", tmp_path / "boxes", "--show-steps", tmp_path / "steps")
     result = program("predict.py", pictures / "c_row.png", *flags)
     assert result.returncode == 0, result.stderr
-    row = json.loads(result.stdout)
-    assert row["digit"] == "32"
-    assert [len(row[key]) for key in ("probabilities", "confident", "boxes")] == [2, 2, 2]
     for folder in ("boxes", "steps"):
         with Image.open(tmp_path / folder / "0000_c_row.png") as image:
             assert image.width > 400

@@ -28,7 +28,8 @@ def rows() -> list[tuple[dict[str, str], str, bool]]:
         return Reading((digit,) if digit.digit is not None else ())
 
     readings = [reading(row) for row in manifest]
-    return [(row, "/".join(one.lines), one.confident) for row, one in zip(manifest, readings, strict=True)]
+    texts = ["/".join(one.lines).replace(" ", "") for one in readings]
+    return [(row, text, one.confident) for row, text, one in zip(manifest, texts, readings, strict=True)]
 
 
 def group(row: dict[str, str]) -> str:
@@ -57,3 +58,43 @@ def test_the_groups_are_read_as_the_table_says(rows: list[tuple[dict[str, str], 
     surely_wrong = sum(sure and text != row["truth"] for row, text, sure in rows)
     (line,) = (line for line in table.splitlines() if line.startswith("| answered surely and wrongly"))
     assert abs(surely_wrong - int(line.split("|")[4])) <= 2
+
+
+@pytest.fixture(scope="module")
+def manifest() -> tuple[Path, list[dict[str, str]]]:
+    """Name the folder of real pictures, and list the rows of its manifest."""
+    if "MNIST_CNN_REAL_NUMBERS" not in os.environ:
+        pytest.skip("set MNIST_CNN_REAL_NUMBERS to a folder of real pictures of numbers with a manifest.csv")
+    folder = Path(os.environ["MNIST_CNN_REAL_NUMBERS"])
+    with (folder / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        return folder, list(csv.DictReader(file))
+
+
+def test_the_cells_of_real_grids_are_read_row_by_row(manifest: tuple[Path, list[dict[str, str]]]) -> None:
+    folder, rows = manifest
+    grids = {"mixed-sudoku-grid": (9, 9), "scanned sheet of cells": (46, 25)}
+    for row in rows:
+        if row["style"] in grids:
+            reading = Classifier.load().read(folder / row["file"], grid=grids[row["style"]])
+            truth = row["truth"].split("/")
+            assert [len(line) for line in reading.lines] == [len(line) for line in truth]
+            cells = zip("".join(reading.lines), "".join(truth), strict=True)
+            assert np.mean([cell == digit for cell, digit in cells]) > 0.97
+
+
+def test_what_is_known_of_cheques_makes_them_surer(manifest: tuple[Path, list[dict[str, str]]]) -> None:
+    folder, rows = manifest
+    cheques = [row for row in rows if row["style"] == "cheque amount"][::4]
+    amounts = sorted({row["truth"] for row in rows if row["style"] == "cheque amount"})
+    classifier = Classifier.load()
+    plain = [classifier.read(folder / row["file"]) for row in cheques]
+    longs = [classifier.read(folder / row["file"], length=len(row["truth"])) for row in cheques]
+    listed = [classifier.read(folder / row["file"], among=amounts) for row in cheques]
+    right = [
+        sum(one.text.replace(" ", "") == row["truth"] for one, row in zip(readings, cheques, strict=True))
+        for readings in (plain, longs, listed)
+    ]
+    assert right[0] <= right[1] <= right[2]
+    assert right[2] >= len(cheques) - 1
+    wrong = [one.confident and one.text != row["truth"] for one, row in zip(listed, cheques, strict=True)]
+    assert not any(wrong)

@@ -10,10 +10,11 @@ import numpy as np
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
 from mnist_cnn.pictures.contrast import Floats
-from mnist_cnn.pictures.detections import Detection
+from mnist_cnn.pictures.detections import Detection, is_faint
 from mnist_cnn.pictures.digit_crop import cut_out
+from mnist_cnn.pictures.grid import find_grid
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture, shrink
-from mnist_cnn.pictures.lines import text_lines
+from mnist_cnn.pictures.lines import text_lines, with_faint
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 from mnist_cnn.pictures.spotter import load_spotter
@@ -31,7 +32,8 @@ class Candidate:
     Attributes:
         images: its 28x28 test-time augmentations, uint8.
         box: left, top, width and height in the picture.
-        line: index of the line of text.
+        line: index of the line of text, or of the row of the grid.
+        column: of the grid; 0 without one.
         span: the edges between which it lies, of a connected component that may be several digits.
         scores: those of the spotter, float32 [10]; None where it was not asked or found none.
         unspotted: whether the spotter found no digit, so that the answer cannot be trusted.
@@ -40,9 +42,15 @@ class Candidate:
     images: tuple[Pixels, ...]
     box: Box
     line: int = 0
+    column: int = 0
     span: Span = (0, 1)
     scores: Floats | None = None
     unspotted: bool = False
+
+    @property
+    def faint(self) -> bool:
+        """Whether the spotter finds it too improbable to be read without a constraint."""
+        return self.scores is not None and is_faint(self.scores)
 
 
 Choice = tuple[Candidate, ...]
@@ -56,30 +64,45 @@ class Prepared:
     choices: tuple[Choice, ...]
 
 
+@dataclass(frozen=True)
+class Search:
+    """What is sought in a picture.
+
+    Attributes:
+        several: whether all digits, instead of one.
+        spot: whether the spotter finds them; it knows digits only. Else the foreground is the digit, or its connected
+            components are the digits.
+        faint: whether to add what is probably no digit, of what the spotter finds.
+        grid: rows and columns of a ruled grid, whose cells' digits are sought.
+    """
+
+    several: bool = False
+    spot: bool = True
+    faint: bool = False
+    grid: tuple[int, int] | None = None
+
+
 Outcome = Prepared | InputError
 """A prepared picture, or the error of one that cannot be read."""
 NamedPicture = tuple[PictureSource | Outcome, str]
 """A picture, or the outcome of one prepared before, and its name in errors."""
 
 
-def prepare_all(pictures: Sequence[NamedPicture], several: bool, spot: bool) -> list[Outcome]:
-    """Read and prepare pictures; an error of one does not affect the others.
-
-    Args:
-        pictures: sources and names.
-        several: whether to find all digits of each picture instead of one.
-        spot: whether the spotter finds them; it knows digits only. Else the foreground is the digit, or its connected
-            components are the digits.
-    """
+def prepare_all(pictures: Sequence[NamedPicture], search: Search) -> list[Outcome]:
+    """Read and prepare pictures, sources with their names; an error of one does not affect the others."""
     read = [try_read(*picture) for picture in pictures]
     small = [one.grey for one in read if isinstance(one, Picture) and one.grey.shape == (SIDE, SIDE)]
     in_style = iter(is_mnist_style(np.stack(small)) if small else ())
-    return [
-        Prepared(prepare(one, several, spot, one.grey.shape == (SIDE, SIDE) and next(in_style)))
-        if isinstance(one, Picture)
-        else one
-        for one in read
-    ]
+    outcomes: list[Outcome] = []
+    for one, (_, name) in zip(read, pictures, strict=True):
+        if not isinstance(one, Picture):
+            outcomes.append(one)
+        elif search.grid:
+            outcomes.append(try_cells(one, search.grid, name))
+        else:
+            mnist_style = one.grey.shape == (SIDE, SIDE) and next(in_style)
+            outcomes.append(Prepared(prepare(one, search, mnist_style)))
+    return outcomes
 
 
 def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
@@ -92,33 +115,46 @@ def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
         return type(error)(*error.args)  # without the traceback, which would keep the pixels in memory
 
 
-def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> tuple[Choice, ...]:
+def try_cells(picture: Picture, shape: tuple[int, int], name: str) -> Outcome:
+    """Prepare the digits in the cells of a picture's grid, row by row, or return why there is no such grid."""
+    try:
+        grid = find_grid(picture.grey, *shape, name)
+    except InputError as error:
+        return type(error)(*error.args)
+    found = [(grid.cell(*digit.centre), digit) for digit in load_spotter().spot(picture.grey)]
+    inside = [(cell, digit) for cell, digit in found if cell]
+    ordered = sorted(inside, key=lambda pair: (pair[0], pair[1].centre[0]))
+    return Prepared(tuple((spotted_candidate(digit, picture, *cell),) for cell, digit in ordered))
+
+
+def prepare(picture: Picture, search: Search, mnist_style: bool) -> tuple[Choice, ...]:
     """Prepare a picture's digit, or all of its digits in reading order."""
-    if mnist_style and not several:
+    if mnist_style and not search.several:
         return one(small_candidate(picture.grey, mnist_style))
-    if spot:
-        found = load_spotter().spot(picture.grey)
-        if several:
-            lines = enumerate(text_lines(found))
+    if search.spot:
+        found = load_spotter().spot(picture.grey, search.faint)
+        if search.several:
+            clear, faint = ([digit for digit in found if digit.faint == doubt] for doubt in (False, True))
+            lines = enumerate(with_faint(text_lines(clear), faint))
             return tuple((spotted_candidate(digit, picture, number),) for number, line in lines for digit in line)
         if found:
-            return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture, 0))
-    if picture.grey.shape == (SIDE, SIDE) and not several:
+            return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture))
+    if picture.grey.shape == (SIDE, SIDE) and not search.several:
         return one(small_candidate(picture.grey, mnist_style))
     smaller = shrink(picture.grey, MAX_SIDE)
     picture = Picture(smaller.grey, picture.scale * smaller.scale)
     foreground = find_foreground(picture.grey)
-    if several:
+    if search.several:
         return tuple(
             tuple(candidate(part, foreground, picture, number, span) for part, span in spans(component))
             for number, line in enumerate(find_digits(foreground.mask))
             for component in line
         )
     box = bounding_box(foreground.mask)
-    if box is None or (spot and box[3] < FILLS * len(foreground.mask)):
+    if box is None or (search.spot and box[3] < FILLS * len(foreground.mask)):
         return ()
     whole = candidate(Component(box, foreground.mask), foreground, picture)
-    return one(dataclasses.replace(whole, unspotted=spot))
+    return one(dataclasses.replace(whole, unspotted=search.spot))
 
 
 def one(found: Candidate | None) -> tuple[Choice, ...]:
@@ -126,12 +162,12 @@ def one(found: Candidate | None) -> tuple[Choice, ...]:
     return ((found,),) if found else ()
 
 
-def spotted_candidate(detection: Detection, picture: Picture, line: int) -> Candidate:
+def spotted_candidate(detection: Detection, picture: Picture, line: int = 0, column: int = 0) -> Candidate:
     """Make the candidate of a detection."""
     mask, sides = cut_out(picture.grey, detection)
     left, top, right, bottom = (round(side * picture.scale) for side in sides)
     box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)
-    return Candidate(test_time_augmentations(to_mnist(mask)), box, line, scores=detection.scores)
+    return Candidate(test_time_augmentations(to_mnist(mask)), box, line, column, scores=detection.scores)
 
 
 def candidate(
@@ -139,7 +175,8 @@ def candidate(
 ) -> Candidate:
     """Make the candidate of a connected component."""
     image = to_mnist(component.mask)
-    return Candidate(test_time_augmentations(image), original_box(component.box, foreground, picture), line, span)
+    box = original_box(component.box, foreground, picture)
+    return Candidate(test_time_augmentations(image), box, line, span=span)
 
 
 def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:

@@ -11,7 +11,7 @@ from mnist_cnn.pictures.contrast import Floats
 
 CLASSES, STRIDE = 10, 4  # of the network, see `training.spotter_net`
 MIN_SCORE = 0.1  # of a peak that takes part in suppression
-MIN_PROBABILITY = 0.35  # of a detection beside a clearer one
+MIN_PROBABILITY = 0.35  # of a detection beside a clearer one; others are faint
 MIN_CLEAREST = 0.45  # of the clearest detection of a picture; below it the picture is blank
 IDEAL_HEIGHT, WIDTH = 28.0, 0.55  # pixels: height of digits that the network reads best; log-normal width of that
 SAME_DIGIT = 0.45  # intersection over union of two boxes of one digit
@@ -41,6 +41,11 @@ class Detection:
         return float(self.scores.max())
 
     @property
+    def faint(self) -> bool:
+        """Whether it is a digit only if something else says so."""
+        return is_faint(self.scores)
+
+    @property
     def centre(self) -> tuple[float, float]:
         """Centre of the box, x and y."""
         left, top, right, bottom = self.box
@@ -50,6 +55,11 @@ class Detection:
     def height(self) -> float:
         """Height of the box."""
         return self.box[3] - self.box[1]
+
+
+def is_faint(scores: Floats) -> bool:
+    """Return whether scores [10] are too low to be read without a reason."""
+    return bool(scores.max() < MIN_PROBABILITY)
 
 
 def logit(probability: Floats) -> Floats:
@@ -104,7 +114,7 @@ def of_height(found: Floats, height: float) -> Floats:
 
 
 def suppress(found: Floats) -> list[Detection]:
-    """Merge weighted peaks [K, 15] of the same digit: greedy non-maximum suppression across classes."""
+    """Merge weighted peaks [K, 15] of the same digit, faint ones too: greedy non-maximum suppression across classes."""
     best = found[:, :CLASSES].max(axis=1) * found[:, 14]
     rest = found[np.argsort(-best, kind="stable")]
     kept = []
@@ -112,8 +122,7 @@ def suppress(found: Floats) -> list[Detection]:
         same, near = overlapping(rest[0, 10:14], rest[:, 10:14])
         weights = rest[same, 14:] * rest[same, :CLASSES].max(axis=1, keepdims=True)
         scores = (rest[same, :CLASSES] * weights).sum(axis=0) / weights.sum()
-        if scores.max() >= MIN_PROBABILITY:
-            kept.append(Detection(scores, (*rest[0, 10:14].tolist(),)))
+        kept.append(Detection(scores, (*rest[0, 10:14].tolist(),)))
         rest = rest[~near]
     return kept
 
@@ -146,6 +155,16 @@ def union(readings: Sequence[list[Detection]]) -> list[Detection]:
             one for one in reading if one.probability > CLEAR and not any(intersect(one.box, box) for box in boxes)
         ]
     return kept
+
+
+def faint_beside(kept: Sequence[Detection], found: Sequence[Detection]) -> list[Detection]:
+    """Return faint detections, the clearer ones first, that do not show the same digits as `kept` or as one another."""
+    chosen: list[Detection] = []
+    for one in sorted((one for one in found if one.faint), key=lambda one: -one.probability):
+        boxes = np.array([one.box, *(other.box for other in (*kept, *chosen))])
+        if kept and overlapping(boxes[0], boxes)[1].sum() == 1:  # itself
+            chosen.append(one)
+    return chosen
 
 
 def intersect(box: Box, other: Box) -> bool:

@@ -30,6 +30,18 @@ def text_lines(found: Sequence[Detection]) -> list[list[Detection]]:
     return sorted(rows, key=lambda row: float(np.mean([one.centre[1] - slope * one.centre[0] for one in row])))
 
 
+def with_faint(rows: Sequence[list[Detection]], faint: Sequence[Detection]) -> list[list[Detection]]:
+    """Insert faint detections into lines, each where it is level with the nearest digits; others are left out."""
+    slope = common_slope([one for row in rows for one in row])
+    longer = [list(row) for row in rows]
+    for one in faint:
+        nearest = [sorted(row, key=lambda other: -abs(other.centre[0] - one.centre[0])) for row in rows]
+        offsets = [offset(row, one, slope) for row in nearest]
+        if min(offsets, default=MAX_OFFSET) < MAX_OFFSET:
+            longer[offsets.index(min(offsets))].append(one)
+    return [sorted(row, key=lambda one: one.centre[0]) for row in longer]
+
+
 def common_slope(found: Sequence[Detection]) -> float:
     """Estimate the slope of lines, dy/dx: the median over each digit and its nearest neighbour to the right."""
     slopes = []

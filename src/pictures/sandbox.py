@@ -17,7 +17,7 @@ import cv2
 from pebble import ProcessExpired, ProcessPool
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.candidates import NamedPicture, Outcome, Prepared, prepare_all
+from mnist_cnn.pictures.candidates import NamedPicture, Outcome, Prepared, Search, prepare_all
 from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
 
 if sys.platform != "win32":
@@ -81,16 +81,16 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Start the workers, so that the first picture does not wait for them."""
         self.pool.schedule(os.getpid).result()
 
-    def submit(self, source: PictureSource | Outcome, name: str, several: bool, spot: bool) -> Future[Outcome]:
+    def submit(self, source: PictureSource | Outcome, name: str, search: Search) -> Future[Outcome]:
         """Queue a picture, a path or the bytes of a file; pass the future to `outcome`."""
         if not self.pool.active:  # an idle worker was killed from outside
             self.end()
             self.pool = self.new_pool()
-        return self.pool.schedule(prepare_limited, args=[source, name, several, spot, self.limits], timeout=TIMEOUT)
+        return self.pool.schedule(prepare_limited, args=[source, name, search, self.limits], timeout=TIMEOUT)
 
-    def prepare_all(self, pictures: Sequence[NamedPicture], several: bool, spot: bool) -> list[Outcome]:
+    def prepare_all(self, pictures: Sequence[NamedPicture], search: Search) -> list[Outcome]:
         """Do what `candidates.prepare_all` does, in the workers."""
-        futures = [self.submit(*picture, several, spot) for picture in pictures]
+        futures = [self.submit(*picture, search) for picture in pictures]
         return [self.outcome(future, name) for future, (_, name) in zip(futures, pictures, strict=True)]
 
     def outcome(self, future: Future[Outcome], name: str) -> Outcome:
@@ -134,11 +134,11 @@ def exit_with_parent() -> None:
     os._exit(1)
 
 
-def prepare_limited(source: PictureSource | Outcome, name: str, several: bool, spot: bool, limits: Limits) -> Outcome:
+def prepare_limited(source: PictureSource | Outcome, name: str, search: Search, limits: Limits) -> Outcome:
     """Prepare a picture under resource limits; beyond the CPU limit the kernel kills this process."""
     try:
         with resource_limits(limits):
-            outcome = prepare_all([(source, name)], several, spot)[0]
+            outcome = prepare_all([(source, name)], search)[0]
     except MemoryError:
         return limits.exceeded(name)
     except cv2.error as error:

@@ -13,6 +13,7 @@ from mnist_cnn.pictures.detections import (
     CLEAR,
     IDEAL_HEIGHT,
     Detection,
+    faint_beside,
     mean_probability,
     mode_height,
     of_height,
@@ -51,14 +52,15 @@ class Spotter:
         options.log_severity_level = 4
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def spot(self, grey: Pixels) -> list[Detection]:
-        """Find the digits of a picture, uint8 [H, W].
+    def spot(self, grey: Pixels, faint: bool = False) -> list[Detection]:
+        """Find the digits of a picture, uint8 [H, W]; with `faint`, also what is probably none, after them.
 
         An image pyramid is searched from its top. Where most detections have a height that the network reads well, the
         picture is read at that scale; when a reading is clear, one closer level is the last.
         """
         pyramid = image_pyramid(grey)
         readings: list[list[Detection]] = []
+        everything: list[Detection] = []
         before, height = np.zeros((0, 15), dtype=np.float32), 0.0
         scales = search_scales(grey.shape)
         for scale in scales:
@@ -67,10 +69,13 @@ class Spotter:
             before = found
             if mode > VISIBLE / scale / (2 if scale != scales[-1] else 8) and not same_height(mode, height):
                 height = mode
-                readings.append(self.read(pyramid, height))
+                detections = self.read(pyramid, height)
+                everything += detections
+                readings.append([one for one in detections if not one.faint])
             if readings and scale * height > VISIBLE * CLOSER and max(map(mean_probability, readings)) > CLEAR:
                 break
-        return union(readings)
+        kept = union(readings)
+        return kept + faint_beside(kept, everything) if faint else kept
 
     def read(self, pyramid: Sequence[Pixels], height: float) -> list[Detection]:
         """Detect digits of about a height, in pixels, at several scales, and merge the detections."""

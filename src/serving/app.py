@@ -26,11 +26,11 @@ from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.signals import exit_immediately, signal_handler
 from mnist_cnn.models.onnx_model import PACKAGED
-from mnist_cnn.predict import tell_which_model
+from mnist_cnn.picture_files import tell_which_model
 from mnist_cnn.serving import schemas
 from mnist_cnn.serving.middleware import LimitMiddleware, problem_response
 from mnist_cnn.serving.request_body import RefusedError
-from mnist_cnn.serving.schemas import BODY, PROBLEMS, TAGS, ModelInfo
+from mnist_cnn.serving.schemas import BODY, PROBLEMS, TAGS, ModelInfo, ReadQuery
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
 from mnist_cnn.serving.timeouts import TimeoutProtocol
@@ -76,6 +76,10 @@ def add_error_handlers(app: FastAPI) -> None:
     async def refused(request: Request, error: RefusedError) -> JSONResponse:
         return problem_response(request, error.status, error.code, error.message)
 
+    @app.exception_handler(InputError)
+    async def wrong(request: Request, error: InputError) -> JSONResponse:
+        return problem_response(request, 422, "wrong_value", str(error))
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
@@ -110,12 +114,14 @@ def add_api(app: FastAPI, service: Service) -> None:
         return JSONResponse(await service.answer(request, False, images))
 
     @app.post(f"{API}/read", **reading)
-    async def read(request: Request, images: Images = False) -> JSONResponse:
+    async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> JSONResponse:
         """Read every digit of each picture, in reading order.
 
-        Errors are as in `predict`.
+        The parameters say what is known of the numbers. With `length`, `among`, `at_least` or `alternatives` each line
+        is one number, the most probable one that agrees; if none does, the line is read without, and its digits are
+        not confident. Errors are as in `predict`.
         """
-        return JSONResponse(await service.answer(request, True, images))
+        return JSONResponse(await service.answer(request, True, query.images, query.constraint()))
 
     @app.get(f"{API}/model", tags=["model"])
     async def model() -> ModelInfo:

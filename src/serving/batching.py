@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mnist_cnn.classifier import Classifier, Reading
+from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.constraints import UNKNOWN, Constraint
 from mnist_cnn.pictures.candidates import NamedPicture, Outcome
 from mnist_cnn.pictures.image_io import PictureSource
+from mnist_cnn.reading import Reading
 
 QUEUE_SIZE = 512  # pictures; more are refused
 BATCH_SIZE = 64  # pictures of one digit; a picture of several has as many images by itself
@@ -22,10 +24,11 @@ class BusyError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A queued picture and the future of its answer."""
+    """A queued picture, what is known of its numbers, and the future of its answer."""
 
     source: PictureSource | Outcome
     name: str
+    constraint: Constraint
     answer: asyncio.Future[Answer] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -37,13 +40,13 @@ class Batcher:
         self.classifier, self.several = classifier, several
         self.queue: asyncio.Queue[Request] = asyncio.Queue(QUEUE_SIZE)
 
-    async def read(self, pictures: Sequence[NamedPicture]) -> list[Answer]:
+    async def read(self, pictures: Sequence[NamedPicture], constraint: Constraint = UNKNOWN) -> list[Answer]:
         """Return the reading of each named picture, or its error.
 
         Raises:
             BusyError: the queue is full.
         """
-        requests = [Request(source, name) for source, name in pictures]
+        requests = [Request(source, name, constraint) for source, name in pictures]
         if self.queue.qsize() + len(requests) > QUEUE_SIZE:
             raise BusyError
         for request in requests:
@@ -60,10 +63,10 @@ class Batcher:
             await self.process(requests)
 
     async def process(self, requests: Sequence[Request]) -> None:
-        """Read a batch in a thread and set its futures."""
-        pictures = [(request.source, request.name) for request in requests]
+        """Read a batch, of one constraint, in a thread and set its futures."""
+        pictures, constraint = [(request.source, request.name) for request in requests], requests[0].constraint
         try:
-            answers = await asyncio.to_thread(lambda: list(self.classifier.stream(pictures, self.several)))
+            answers = await asyncio.to_thread(lambda: list(self.classifier.stream(pictures, self.several, constraint)))
         except InputError as error:  # of the model
             answers = [error] * len(pictures)
         for request, answer in zip(requests, answers, strict=True):

@@ -1,10 +1,13 @@
 """Schemas of the REST service, version 1, with their documentation in OpenAPI."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mnist_cnn.constraints import LONGEST, MOST_ALTERNATIVES, Constraint, parse_grid
 from mnist_cnn.serving.request_body import Drawing
+
+MOST_LISTED = 1000  # numbers of a request
 
 
 def example(**values: Any) -> ConfigDict:
@@ -21,7 +24,16 @@ DIGIT: dict[str, Any] = {
     "box": [268, 224, 213, 330],
     "line": 0,
 }
-RESULT: dict[str, Any] = {"file": "four.jpg", "text": "4", "digits": [DIGIT], "error": None}
+RESULT: dict[str, Any] = {
+    "file": "four.jpg",
+    "text": "4",
+    "probability": 0.99,
+    "confident": True,
+    "digits": [DIGIT],
+    "alternatives": [],
+    "error": None,
+}
+ALTERNATIVE: dict[str, Any] = {"line": 0, "text": "17324", "probability": 0.97}
 MODEL = {"name": "mnist_cnn_final", "hash": "9f4b067815aa105e...", "version": "0.1.0"}
 
 
@@ -36,7 +48,7 @@ class Digit(BaseModel):
     probabilities: list[float] = Field(description="of each class, in the order of `classes` of /api/v1/model")
     confident: bool = Field(description="whether probability and out-of-distribution score pass the thresholds")
     box: tuple[int, int, int, int] = Field(description="left, top, width and height, in pixels of the picture")
-    line: int = Field(description="index of the line of text, from 0")
+    line: int = Field(description="index of the line of text or the row of the grid, from 0")
     image: list[list[int]] | None = Field(None, description="with `images=true`: the network's input, 28 rows of 28")
 
 
@@ -49,14 +61,31 @@ class Problem(BaseModel):
     message: str
 
 
+class Alternative(BaseModel):
+    """A possible number of a line."""
+
+    model_config = example(**ALTERNATIVE)
+
+    line: int = Field(description="index of the line, from 0")
+    text: str
+    probability: float = Field(description="given the parameters, and that they may be wrong once in a thousand")
+
+
 class Result(BaseModel):
     """One picture: its digits in reading order, or why it could not be read."""
 
     model_config = example(**RESULT)
 
     file: str = Field(description="name of the file in a form, `pixels` for a drawing, `body` for raw bytes")
-    text: str = Field(description="the labels, with line breaks between lines; empty where no digit was found")
+    text: str = Field(
+        description="the labels, with line breaks between lines and spaces between numbers; a point for an empty cell"
+    )
+    probability: float = Field(description="of the least probable digit or, with a parameter, of the number; 0 to 1")
+    confident: bool = Field(description="whether there is a digit and all are confident")
     digits: list[Digit]
+    alternatives: list[Alternative] = Field(
+        description="with a parameter, each line's most probable numbers, the one that is read first"
+    )
     error: Problem | None = Field(None, description="null unless the picture could not be read")
 
 
@@ -89,6 +118,41 @@ class Response(BaseModel):
     results: list[Result]
     model: ModelName
     milliseconds: float
+
+
+class ReadQuery(BaseModel):
+    """The parameters of `read`: what is known of the numbers, and how to answer."""
+
+    images: bool = Field(False, description="whether each digit gets `image`, the 28x28 input of the network")
+    length: int | None = Field(None, ge=1, le=LONGEST, description="digits that each number has", examples=[8])
+    among: list[Annotated[str, Field(pattern=f"^[0-9]{{1,{LONGEST}}}$")]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_LISTED,
+        description="the numbers that each may be, a parameter each; excludes `length` and `at_least`",
+        examples=[["004711", "004712"]],
+    )
+    at_least: int | None = Field(
+        None, ge=0, lt=10**LONGEST, description="smallest value of each number", examples=[24817]
+    )
+    alternatives: int | None = Field(
+        None, ge=1, le=MOST_ALTERNATIVES, description="how many of the most probable numbers to give", examples=[3]
+    )
+    grid: str | None = Field(
+        None,
+        pattern="^[0-9]{1,3}x[0-9]{1,3}$",
+        description="rows and columns of a ruled grid whose cells are read; excludes all of the above but `images`",
+        examples=["9x9"],
+    )
+
+    def constraint(self) -> Constraint:
+        """Return what is known of the numbers.
+
+        Raises:
+            InputError: two parameters exclude each other.
+        """
+        grid = parse_grid(self.grid) if self.grid is not None else None
+        return Constraint(self.length, self.among, self.at_least, self.alternatives, grid)
 
 
 TAGS = [

@@ -9,11 +9,15 @@ from typing import Any
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from mnist_cnn.classifier import Classifier, Prediction, Reading
+from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.candidates import NamedPicture, Prepared
+from mnist_cnn.constraints import UNKNOWN, Constraint
+from mnist_cnn.formatting import result
+from mnist_cnn.pictures.candidates import NamedPicture, Prepared, Search
+from mnist_cnn.pictures.grid import NoGridError
 from mnist_cnn.pictures.image_io import TooCostlyError, TooLargeError
 from mnist_cnn.pictures.sandbox import MAX_CANDIDATES, LostError, Sandbox
+from mnist_cnn.reading import Reading
 from mnist_cnn.serving.batching import QUEUE_SIZE, Batcher, BusyError
 from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pictures
 from mnist_cnn.serving.schemas import ModelInfo
@@ -47,7 +51,7 @@ class Service:
         """Serve a classifier; bodies have at most `max_body` bytes."""
         self.max_body, self.metrics, self.memory_budget = max_body, Metrics(), MemoryBudget()
         self.batchers = [Batcher(classifier, several) for several in (False, True)]  # no digit waits for a page of many
-        self.sandbox, self.preparing, self.spot = Sandbox(), 0, classifier.reads_digits
+        self.sandbox, self.preparing, self.classifier = Sandbox(), 0, classifier
         metadata = classifier.model.metadata
         self.model = ModelInfo(
             name=metadata["name"],
@@ -72,17 +76,20 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await batching
 
-    async def answer(self, request: Request, several: bool, images: bool) -> dict[str, Any]:
+    async def answer(
+        self, request: Request, several: bool, images: bool, constraint: Constraint = UNKNOWN
+    ) -> dict[str, Any]:
         """Read the pictures of a request: a `schemas.Response`.
 
         Raises:
             RefusedError: none of them can be read.
+            InputError: the model does not read numbers.
         """
-        start = time.perf_counter()
+        start, search = time.perf_counter(), self.classifier.search(several, constraint)
         with self.memory_budget.reserve() as reserve:
             pictures = await read_pictures(request, self.max_body, reserve)
             try:
-                readings = await self.batchers[several].read(await self.prepare(pictures, several))
+                readings = await self.batchers[several].read(await self.prepare(pictures, search), constraint)
             except BusyError:
                 raise RefusedError(503, "busy", "too many pictures are waiting; try again later") from None
         errors = [refusal(reading) for reading in readings if isinstance(reading, InputError)]
@@ -90,7 +97,7 @@ class Service:
             raise errors[0]
         if await request.is_disconnected():
             raise RefusedError(400, "disconnected", "the client disconnected before it was answered")
-        results = [result(name, reading, images) for (_, name), reading in zip(pictures, readings, strict=True)]
+        results = [answered(name, reading, images) for (_, name), reading in zip(pictures, readings, strict=True)]
         for digit in (digit for one in results for digit in one["digits"]):
             self.metrics.digits.labels(digit["label"]).inc()
         return {
@@ -99,7 +106,7 @@ class Service:
             "milliseconds": round(1000 * (time.perf_counter() - start), 3),
         }
 
-    async def prepare(self, pictures: list[NamedPicture], several: bool) -> list[NamedPicture]:
+    async def prepare(self, pictures: list[NamedPicture], search: Search) -> list[NamedPicture]:
         """Prepare files in the sandbox; arrays are left to the batcher.
 
         Raises:
@@ -111,7 +118,7 @@ class Service:
             raise BusyError
         self.preparing += len(names)
         try:
-            futures = {place: self.sandbox.submit(*pictures[place], several, self.spot) for place in names}
+            futures = {place: self.sandbox.submit(*pictures[place], search) for place in names}
             together = asyncio.gather(*map(asyncio.wrap_future, futures.values()), return_exceptions=True)
             await asyncio.wait_for(together, SANDBOX_TIMEOUT)
         except asyncio.TimeoutError:
@@ -133,27 +140,14 @@ def refusal(error: InputError) -> RefusedError:
         return RefusedError(413, "too_costly", str(error))
     if isinstance(error, TooLargeError):
         return RefusedError(413, "too_many_pixels", str(error))
+    if isinstance(error, NoGridError):
+        return RefusedError(422, "no_grid", str(error))
     return RefusedError(422, "not_a_picture", str(error))
 
 
-def result(name: str, reading: Reading | InputError, images: bool) -> dict[str, Any]:
+def answered(name: str, reading: Reading | InputError, images: bool) -> dict[str, Any]:
     """Format a reading, or its error, as a `schemas.Result`."""
-    if isinstance(reading, InputError):
-        error = refusal(reading)
-        return {"file": name, "text": "", "digits": [], "error": {"code": error.code, "message": error.message}}
-    digits = [digit(prediction, images) for prediction in reading.digits]
-    return {"file": name, "text": reading.text, "digits": digits, "error": None}
-
-
-def digit(prediction: Prediction, image: bool) -> dict[str, Any]:
-    """Format a prediction as a `schemas.Digit`."""
-    values = {
-        "digit": prediction.digit,
-        "label": prediction.label,
-        "probability": round(prediction.probability, 6),
-        "probabilities": [round(float(probability), 6) for probability in prediction.probabilities],
-        "confident": prediction.confident,
-        "box": prediction.box,
-        "line": prediction.line,
-    }
-    return values | {"image": prediction.image.tolist()} if image else values
+    if not isinstance(reading, InputError):
+        return result(name, reading, images)
+    error = refusal(reading)
+    return result(name, Reading(())) | {"error": {"code": error.code, "message": error.message}}

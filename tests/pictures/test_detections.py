@@ -7,6 +7,7 @@ from mnist_cnn.pictures.contrast import Floats
 from mnist_cnn.pictures.detections import (
     Box,
     Detection,
+    faint_beside,
     intersect,
     logit,
     mean_probability,
@@ -80,8 +81,14 @@ def test_a_part_of_a_digit_is_suppressed_and_a_neighbour_is_not() -> None:
     assert labels(suppress(rows)) == [0, 4]
 
 
-def test_improbable_detections_are_dropped() -> None:
-    assert suppress(peak({5: 0.3}, (0, 0, 10, 20))[None]) == []
+def test_improbable_detections_are_faint_and_kept_where_no_other_digit_is() -> None:
+    (faint,) = suppress(peak({5: 0.3}, (0, 0, 10, 20))[None])
+    assert faint.faint
+    assert not detection(5, (0, 0, 10, 20)).faint
+    part, nearby, fainter = (detection(n, (x, 5, x + 8, 18), 0.3 - n / 100) for n, x in ((1, 1), (2, 30), (3, 31)))
+    clear = detection(5, (0, 0, 10, 20))
+    assert labels(faint_beside([clear], [fainter, part, clear, nearby])) == [2]
+    assert faint_beside([], [nearby]) == []
 
 
 def test_heights_that_most_digits_have_are_kept() -> None:

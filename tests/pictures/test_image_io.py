@@ -18,7 +18,7 @@ from PIL import Image
 from conftest import environment
 from hostile import chunk, encoded, scans
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.candidates import Prepared, prepare_all
+from mnist_cnn.pictures.candidates import Prepared, Search, prepare_all
 from mnist_cnn.pictures.image_io import MAX_BYTES, MAX_SIDE, PictureSource, Pixels, TooLargeError, read_picture
 
 RAMP = np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)
@@ -269,4 +269,4 @@ def test_what_looks_like_a_scan_in_metadata_or_behind_a_jpeg_does_not_count() ->
 @pytest.mark.parametrize("shape", [(1, 100_000), (100_000, 1), (3, 60_000), (1, 1), (2, 500)])
 def test_pictures_of_any_proportions_are_read(shape: tuple[int, int], form: str, spot: bool) -> None:
     content = encoded(Image.fromarray(np.full(shape, 200, np.uint8)), form)
-    assert isinstance(prepare_all([(content, "long")], several=True, spot=spot)[0], Prepared)
+    assert isinstance(prepare_all([(content, "long")], Search(several=True, spot=spot))[0], Prepared)

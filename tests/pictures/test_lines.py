@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnist_cnn.pictures.detections import Detection
-from mnist_cnn.pictures.lines import common_slope, text_lines
+from mnist_cnn.pictures.lines import common_slope, text_lines, with_faint
 
 
 def detection(label: int, x: float, y: float, height: float = 20) -> Detection:
@@ -53,3 +53,12 @@ def test_level_rows_are_merged_unless_one_is_above_the_other() -> None:
     assert text(level) == "1234"
     above = [detection(1, 0, 0, 40), detection(2, 30, 0, 40), detection(3, 0, 36, 40), detection(4, 30, 36, 40)]
     assert text(above) == "12/34"
+
+
+def test_faint_detections_join_the_lines_that_they_are_level_with() -> None:
+    rows = text_lines([detection(n, 30 * n, 40 * row + 3 * n) for row in range(2) for n in (0, 1, 3, 4)])
+    between, after, elsewhere = detection(2, 60, 6), detection(5, 150, 55), detection(7, 60, 150)
+    longer = with_faint(rows, [after, elsewhere, between])
+    assert ["".join(str(one.scores.argmax()) for one in row) for row in longer] == ["01234", "01345"]
+    assert with_faint([], [between]) == []
+    assert [len(row) for row in rows] == [4, 4]

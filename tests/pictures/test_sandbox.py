@@ -16,7 +16,7 @@ from PIL import Image
 
 from conftest import ROOT, environment
 from hostile import FILES, digits_page, encoded
-from mnist_cnn.pictures.candidates import Outcome, Prepared
+from mnist_cnn.pictures.candidates import Outcome, Prepared, Search
 from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
 from mnist_cnn.pictures.sandbox import Limits, Sandbox
 
@@ -37,7 +37,7 @@ def usual() -> Iterator[Sandbox]:
 
 
 def read(sandbox: Sandbox, source: PictureSource, several: bool = False) -> Outcome:
-    return sandbox.outcome(sandbox.submit(source, "that", several, spot=True), "that")
+    return sandbox.outcome(sandbox.submit(source, "that", Search(several)), "that")
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -129,7 +129,7 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
     with Sandbox(Limits(cpu_seconds=2)) as sandbox:
         sandbox.start()
         own = [process for process in workers() if process not in others]
-        waiting = [sandbox.submit(digits_page(80, 32), "that", True, spot=True) for _ in range(2 * busy)]
+        waiting = [sandbox.submit(digits_page(80, 32), "that", Search(several=True)) for _ in range(2 * busy)]
         if busy:
             assert in_time(lambda: all(future.running() for future in waiting))
         for process in own[: 1 + all_of_them]:
@@ -159,11 +159,11 @@ def test_workers_print_to_devnull_and_their_parent_to_stderr() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process in /proc")
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 @pytest.mark.parametrize("many", [False, True], ids=["working on one", "many waiting"])
-def test_no_process_is_left_behind_by_predict(number: signal.Signals | None, many: bool, tmp_path: Path) -> None:
+def test_no_process_is_left_behind_by_read(number: signal.Signals | None, many: bool, tmp_path: Path) -> None:
     (tmp_path / "digits.png").write_bytes(digits_page(80, 32))
     files = ["digits.png"] * 200 if many else ["digits.png"]
     files = files if number else [str(PHOTO)] * 100
-    command = [sys.executable, "-m", "mnist_cnn.predict", "--several", *files]
+    command = [sys.executable, "-m", "mnist_cnn.read", *files]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as own:

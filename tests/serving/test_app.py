@@ -44,7 +44,7 @@ def only(response: requests.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     assert set(response.json()) == {"results", "model", "milliseconds"}
     (result,) = response.json()["results"]
-    assert set(result) == {"file", "text", "digits", "error"}
+    assert set(result) == {"file", "text", "probability", "confident", "digits", "alternatives", "error"}
     return dict(result)
 
 
@@ -85,10 +85,49 @@ def test_a_photo_of_several_digits_and_several_files(url: str) -> None:
     assert both["milliseconds"] > 0
 
 
+def test_what_is_known_of_a_number_decides(url: str) -> None:
+    body = DIGITS.read_bytes()
+    for query, known in (
+        ("length=4", {"length": 4}),
+        ("among=17324&among=017324&among=99", {"among": ["17324", "017324", "99"]}),
+        ("length=5&at_least=20000&alternatives=3", {"length": 5, "at_least": 20000, "alternatives": 3}),
+        ("length=9", {"length": 9}),
+    ):
+        answer = only(post(url, body, "image/jpeg", f"read?{query}"))
+        expected = Classifier.load().read(DIGITS, **known)  # type: ignore[arg-type]
+        assert (answer["text"], answer["confident"]) == (expected.text, expected.confident)
+        assert answer["probability"] == pytest.approx(expected.probability, abs=1e-5)
+        assert [one["text"] for one in answer["alternatives"]] == [one.text for one in expected.alternatives]
+
+
+def test_a_picture_without_the_grid_gets_its_own_error(url: str) -> None:
+    page = np.full((220, 220), 230, np.uint8)
+    page[10:211:50, 10:211] = page[10:211, 10:211:50] = 30
+    assert only(post(url, as_png(page), "image/png", "read?grid=4x4"))["text"] == "....\n....\n....\n...."
+    files = [("file", ("grid.png", as_png(page))), ("file", ("row.jpg", DIGITS.read_bytes()))]
+    first, second = requests.post(f"{url}/api/v1/read?grid=4x4", files=files, timeout=30).json()["results"]
+    assert first["error"] is None
+    assert (second["error"]["code"], second["digits"]) == ("no_grid", [])
+    assert problem(post(url, as_png(page), "image/png", "read?grid=9x9")) == (422, "no_grid")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("length=0", "length=21", "length=x", "at_least=-1", "at_least=100000000000000000000", "alternatives=0"),
+        *("alternatives=21", "among=", "among=12&among=x", f"among={'1' * 21}", "grid=9", "grid=0x9", "grid=9x101"),
+        *("grid=9x9&length=3", "among=1&length=1", "length=2&at_least=100", "&".join(["among=1"] * 1001)),
+    ],
+)
+def test_what_cannot_be_known_is_refused(url: str, query: str) -> None:
+    assert problem(post(url, PHOTO.read_bytes(), "image/jpeg", f"read?{query}")) == (422, "wrong_value")
+
+
 def test_a_blank_picture_has_no_digit(url: str) -> None:
     for path in ("predict", "read"):
         answer = only(post(url, as_png(np.full((90, 90), 200, np.uint8)), "image/png", path))
-        assert answer == {"file": "body", "text": "", "digits": [], "error": None}
+        assert (answer["file"], answer["text"], answer["digits"], answer["error"]) == ("body", "", [], None)
+        assert (answer["probability"], answer["confident"], answer["alternatives"]) == (0, False, [])
 
 
 def test_a_bad_file_of_a_form_gets_its_own_error(url: str) -> None:

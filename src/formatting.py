@@ -1,0 +1,67 @@
+"""Readings as text, JSON and CSV, for people and programs."""
+
+import csv
+import io
+from typing import Any
+
+from mnist_cnn.common.names import printable
+from mnist_cnn.models.onnx_model import Floats
+from mnist_cnn.reading import Prediction, Reading
+
+FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes (OWASP, "CSV Injection")
+
+
+def text_line(file: str, reading: Reading, remark: str = "") -> str:
+    """Format a reading for a person; the remark follows its probability."""
+    if not reading.digits:
+        return f"{printable(file)}: no digit found"
+    doubt = "" if reading.confident else ", not sure"
+    return f"{printable(file)}: {printable(' '.join(reading.lines))} ({reading.probability:.1%}{doubt}{remark})"
+
+
+def csv_line(file: str, reading: Reading) -> str:
+    """Format a reading as a line of CSV: file, text, probability, confident."""
+    line = io.StringIO()
+    text, confident = " ".join(reading.lines), str(reading.confident).lower()
+    csv.writer(line).writerow([cell(file), cell(text), f"{reading.probability:.6f}", confident])
+    return line.getvalue().rstrip("\r\n")
+
+
+def cell(text: str) -> str:
+    """Spell text so that it takes one line of a table and no spreadsheet computes it."""
+    return ("'" if text.startswith(FORMULA) else "") + printable(text)
+
+
+def rounded(probabilities: Floats) -> list[float]:
+    """Round probabilities [classes] to six decimals, as plain floats."""
+    return [round(float(probability), 6) for probability in probabilities]
+
+
+def result(file: str, reading: Reading, images: bool = False) -> dict[str, Any]:
+    """Format a reading as `read --json` and the REST service give it; `images` adds the network's inputs."""
+    return {
+        "file": file,
+        "text": reading.text,
+        "probability": round(reading.probability, 6),
+        "confident": reading.confident,
+        "digits": [digit(prediction, images) for prediction in reading.digits],
+        "alternatives": [
+            {"line": one.line, "text": one.text, "probability": round(one.probability, 6)}
+            for one in reading.alternatives
+        ],
+        "error": None,
+    }
+
+
+def digit(prediction: Prediction, image: bool) -> dict[str, Any]:
+    """Format a digit of a result."""
+    values = {
+        "digit": prediction.digit,
+        "label": prediction.label,
+        "probability": round(prediction.probability, 6),
+        "probabilities": rounded(prediction.probabilities),
+        "confident": prediction.confident,
+        "box": prediction.box,
+        "line": prediction.line,
+    }
+    return values | {"image": prediction.image.tolist()} if image else values
