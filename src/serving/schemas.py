@@ -107,7 +107,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 BODY = {
     "requestBody": {
         "required": True,
-        "description": "A picture as raw bytes, up to 50 pictures as a form, or 28x28 pixels as JSON.",
+        "description": "A picture or PDF of one page as raw bytes, up to 50 as a form, or 28x28 pixels as JSON.",
         "content": {
             "application/json": {
                 "schema": Drawing.model_json_schema(),
@@ -116,6 +116,7 @@ BODY = {
                 },
             },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/pdf": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
