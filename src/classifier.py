@@ -78,9 +78,15 @@ NO_DIGIT = Prediction(None, None, np.zeros(0), False, None, 0, np.zeros((SIDE, S
 
 @dataclass(frozen=True)
 class Reading:
-    """The digits of a picture in reading order: lines from top to bottom, each from left to right."""
+    """The digits of a picture in reading order: lines from top to bottom, each from left to right.
+
+    Attributes:
+        digits: one after the other; their boxes lie in the picture as given.
+        turned: degrees clockwise by which the picture was turned to be read: 0, 90, 180 or 270.
+    """
 
     digits: tuple[Prediction, ...]
+    turned: int = 0
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -237,8 +243,8 @@ class Classifier:
             choices = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
             digits = iter(self.classify([choice for per_picture in choices for choice in per_picture]))
             for outcome, per_picture in zip(outcomes, choices, strict=True):
-                reading = Reading(tuple(digit for _ in per_picture for digit in next(digits)))
-                yield outcome if isinstance(outcome, InputError) else reading
+                found = tuple(digit for _ in per_picture for digit in next(digits))
+                yield Reading(found, outcome.turned) if isinstance(outcome, Prepared) else outcome
 
     def classify(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
         """Classify all candidates in one batch, and keep the best path through each choice."""

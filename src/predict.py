@@ -81,6 +81,7 @@ def text_line(file: str, reading: Reading) -> str:
     if not reading.digits:
         return f"{printable(file)}: no digit found"
     doubt = "" if reading.confident else ", not sure"
+    doubt += f", turned by {reading.turned} degrees" if reading.turned else ""
     return f"{printable(file)}: {printable(' '.join(reading.lines))} ({reading.probability:.1%}{doubt})"
 
 
@@ -96,6 +97,7 @@ def json_line(file: str, reading: Reading, several: bool) -> str:
             "probabilities": probabilities if several else rounded(first.probabilities),
             "confident": confident if several else first.confident,
             "boxes": [digit.box for digit in reading.digits],
+            "turned": reading.turned,
         }
     )
 

@@ -14,6 +14,7 @@ from mnist_cnn.pictures.detections import Detection
 from mnist_cnn.pictures.digit_crop import cut_out
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture, shrink
 from mnist_cnn.pictures.lines import text_lines
+from mnist_cnn.pictures.orientation import find_upright, turn, turn_back
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 from mnist_cnn.pictures.spotter import load_spotter
@@ -51,9 +52,10 @@ Choice = tuple[Candidate, ...]
 
 @dataclass(frozen=True)
 class Prepared:
-    """The possible digits of a picture, in reading order."""
+    """The possible digits of a picture, in reading order, and the degrees clockwise that it was turned to read them."""
 
     choices: tuple[Choice, ...]
+    turned: int = 0
 
 
 Outcome = Prepared | InputError
@@ -75,7 +77,7 @@ def prepare_all(pictures: Sequence[NamedPicture], several: bool, spot: bool) -> 
     small = [one.grey for one in read if isinstance(one, Picture) and one.grey.shape == (SIDE, SIDE)]
     in_style = iter(is_mnist_style(np.stack(small)) if small else ())
     return [
-        Prepared(prepare(one, several, spot, one.grey.shape == (SIDE, SIDE) and next(in_style)))
+        prepare(one, several, spot, one.grey.shape == (SIDE, SIDE) and next(in_style))
         if isinstance(one, Picture)
         else one
         for one in read
@@ -92,15 +94,14 @@ def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
         return type(error)(*error.args)  # without the traceback, which would keep the pixels in memory
 
 
-def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> tuple[Choice, ...]:
+def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> Prepared:
     """Prepare a picture's digit, or all of its digits in reading order."""
+    if several and spot:
+        return prepare_page(picture)
     if mnist_style and not several:
         return one(small_candidate(picture.grey, mnist_style))
     if spot:
         found = load_spotter().spot(picture.grey)
-        if several:
-            lines = enumerate(text_lines(found))
-            return tuple((spotted_candidate(digit, picture, number),) for number, line in lines for digit in line)
         if found:
             return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture, 0))
     if picture.grey.shape == (SIDE, SIDE) and not several:
@@ -109,26 +110,38 @@ def prepare(picture: Picture, several: bool, spot: bool, mnist_style: bool) -> t
     picture = Picture(smaller.grey, picture.scale * smaller.scale)
     foreground = find_foreground(picture.grey)
     if several:
-        return tuple(
-            tuple(candidate(part, foreground, picture, number, span) for part, span in spans(component))
-            for number, line in enumerate(find_digits(foreground.mask))
-            for component in line
+        return Prepared(
+            tuple(
+                tuple(candidate(part, foreground, picture, number, span) for part, span in spans(component))
+                for number, line in enumerate(find_digits(foreground.mask))
+                for component in line
+            )
         )
     box = bounding_box(foreground.mask)
     if box is None or (spot and box[3] < FILLS * len(foreground.mask)):
-        return ()
+        return Prepared(())
     whole = candidate(Component(box, foreground.mask), foreground, picture)
     return one(dataclasses.replace(whole, unspotted=spot))
 
 
-def one(found: Candidate | None) -> tuple[Choice, ...]:
+def prepare_page(picture: Picture) -> Prepared:
+    """Prepare all digits that the spotter finds, in a picture that is turned if that is clearly better."""
+    quarters, found = find_upright(picture.grey)
+    upright = Picture(turn(picture.grey, quarters), picture.scale)
+    lines = enumerate(text_lines(found))
+    choices = ((spotted_candidate(digit, upright, number, quarters),) for number, line in lines for digit in line)
+    return Prepared(tuple(choices), 90 * quarters)
+
+
+def one(found: Candidate | None) -> Prepared:
     """Return the choices of a picture of at most one digit."""
-    return ((found,),) if found else ()
+    return Prepared(((found,),) if found else ())
 
 
-def spotted_candidate(detection: Detection, picture: Picture, line: int) -> Candidate:
-    """Make the candidate of a detection."""
+def spotted_candidate(detection: Detection, picture: Picture, line: int, quarters: int = 0) -> Candidate:
+    """Make the candidate of a detection in a picture that was turned by so many quarters clockwise."""
     mask, sides = cut_out(picture.grey, detection)
+    sides = turn_back(sides, quarters, picture.grey.shape)
     left, top, right, bottom = (round(side * picture.scale) for side in sides)
     box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)
     return Candidate(test_time_augmentations(to_mnist(mask)), box, line, scores=detection.scores)

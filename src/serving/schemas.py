@@ -21,7 +21,7 @@ DIGIT: dict[str, Any] = {
     "box": [268, 224, 213, 330],
     "line": 0,
 }
-RESULT: dict[str, Any] = {"file": "four.jpg", "text": "4", "digits": [DIGIT], "error": None}
+RESULT: dict[str, Any] = {"file": "four.jpg", "text": "4", "digits": [DIGIT], "turned": 0, "error": None}
 MODEL = {"name": "mnist_cnn_final", "hash": "9f4b067815aa105e...", "version": "0.1.0"}
 
 
@@ -57,6 +57,7 @@ class Result(BaseModel):
     file: str = Field(description="name of the file in a form, `pixels` for a drawing, `body` for raw bytes")
     text: str = Field(description="the labels, with line breaks between lines; empty where no digit was found")
     digits: list[Digit]
+    turned: int = Field(description="degrees clockwise that the picture was turned to be read: 0, 90, 180 or 270")
     error: Problem | None = Field(None, description="null unless the picture could not be read")
 
 

@@ -140,9 +140,15 @@ def result(name: str, reading: Reading | InputError, images: bool) -> dict[str, 
     """Format a reading, or its error, as a `schemas.Result`."""
     if isinstance(reading, InputError):
         error = refusal(reading)
-        return {"file": name, "text": "", "digits": [], "error": {"code": error.code, "message": error.message}}
+        return {
+            "file": name,
+            "text": "",
+            "digits": [],
+            "turned": 0,
+            "error": {"code": error.code, "message": error.message},
+        }
     digits = [digit(prediction, images) for prediction in reading.digits]
-    return {"file": name, "text": reading.text, "digits": digits, "error": None}
+    return {"file": name, "text": reading.text, "digits": digits, "turned": reading.turned, "error": None}
 
 
 def digit(prediction: Prediction, image: bool) -> dict[str, Any]:

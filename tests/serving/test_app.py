@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from conftest import Program, assert_one_line_error
+from hostile import encoded
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.serving.schemas import Response
@@ -44,7 +46,7 @@ def only(response: requests.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     assert set(response.json()) == {"results", "model", "milliseconds"}
     (result,) = response.json()["results"]
-    assert set(result) == {"file", "text", "digits", "error"}
+    assert set(result) == {"file", "text", "digits", "turned", "error"}
     return dict(result)
 
 
@@ -85,10 +87,25 @@ def test_a_photo_of_several_digits_and_several_files(url: str) -> None:
     assert both["milliseconds"] > 0
 
 
+def test_photos_of_phones_and_pages_of_scans_are_read_and_turned(url: str) -> None:
+    with Image.open(DIGITS) as photo:
+        sideways = photo.transpose(Image.Transpose.ROTATE_90)
+        heic, pdf = encoded(photo, "HEIF"), encoded(sideways, "PDF")
+        pages = encoded(photo, "PDF", save_all=True, append_images=[sideways])
+    upright, turned = only(post(url, heic, "image/heic", "read")), only(post(url, pdf, "application/pdf", "read"))
+    assert (upright["text"], upright["turned"]) == ("17324", 0)
+    assert (turned["text"], turned["turned"]) == ("17324", 90)
+    tops = [digit["box"][1] for digit in turned["digits"]]
+    assert tops == sorted(tops, reverse=True), "boxes are those of the page as given, where digits go upwards"
+    refused = post(url, pages, "application/pdf", "read")
+    assert problem(refused) == (422, "not_a_picture")
+    assert "a PDF of 2 pages; give one of them" in refused.json()["message"]
+
+
 def test_a_blank_picture_has_no_digit(url: str) -> None:
     for path in ("predict", "read"):
         answer = only(post(url, as_png(np.full((90, 90), 200, np.uint8)), "image/png", path))
-        assert answer == {"file": "body", "text": "", "digits": [], "error": None}
+        assert answer == {"file": "body", "text": "", "digits": [], "turned": 0, "error": None}
 
 
 def test_a_bad_file_of_a_form_gets_its_own_error(url: str) -> None:
