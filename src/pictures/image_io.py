@@ -88,7 +88,7 @@ def read_picture(source: PictureSource, name: str = "picture") -> Picture:
             raise InputError(f"{path}: no such file; name a picture or a folder of pictures")
         try:
             with path.open("rb") as file:
-                return decode(file, f"{path} page {page}" if page else str(path), page)
+                return decode(file, str(path) if page is None else f"{path} page {page}", page)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; check the file") from None
     kind = type(source).__name__

@@ -104,9 +104,10 @@ def render_page(file: IO[bytes], number: int | None, max_side: int, name: str) -
         count = len(document)
         if number is None and count > 1:
             raise InputError(f"{name}: a PDF of {count:,} pages; give one of them, in Python PdfPage(file, 1)")
-        if not 1 <= (number or 1) <= count:
+        number = 1 if number is None else number
+        if not 1 <= number <= count:
             raise InputError(f"{name}: the PDF has no page {number}; give 1 to {count:,}")
-        page = document[(number or 1) - 1]
+        page = document[number - 1]
         scale = min(DPI / POINTS, (max_side - 1) / max(page.get_size()))
         pixels = page.render(scale=scale, rev_byteorder=True).to_numpy()
         return np.array(pixels[:, :, :3], dtype=np.uint8), DPI / POINTS / scale

@@ -89,7 +89,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         """Queue a picture, a path or the bytes of a file; pass the future to `outcome`."""
         return self.schedule(prepare_limited, source, name, several, spot)
 
-    def schedule(self, function: Callable[..., Result], *args: object) -> "Future[Result]":
+    def schedule(self, function: Callable[..., Result], *args: object) -> Future[Result]:
         """Queue a call whose last argument is the limits."""
         if not self.pool.active:  # an idle worker was killed from outside
             self.end()
@@ -110,7 +110,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         futures = [self.submit(*picture, several, spot) for picture in pictures]
         return [self.outcome(future, name) for future, (_, name) in zip(futures, pictures, strict=True)]
 
-    def outcome(self, future: "Future[Result | InputError]", name: str) -> Result | InputError:
+    def outcome(self, future: Future[Result], name: str) -> Result | InputError:
         """Wait for a picture; return it prepared, or its error."""
         try:
             return future.result()

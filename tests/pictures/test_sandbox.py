@@ -137,7 +137,8 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
         for process in own[: 1 + all_of_them]:
             os.kill(process, signal.SIGKILL)
         if waiting:
-            assert isinstance(sandbox.outcome(waiting[0], "that"), TooCostlyError)
+            result = sandbox.outcome(waiting[0], "that")
+            assert isinstance(result, TooCostlyError)
         assert in_time(lambda: isinstance(read(sandbox, PHOTO), Prepared))
         assert in_time(lambda: not alive(set(own[: 1 + all_of_them])))
         assert in_time(lambda: isinstance(read(sandbox, PHOTO), Prepared) and len(set(workers()) - others) == 2)
