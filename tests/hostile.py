@@ -138,7 +138,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "AVIF of 50 frames": lambda: frames("AVIF", 50),
     "AVIF of 16 megapixels": lambda: encoded(Image.new("RGB", (4000, 4000)), "AVIF", speed=10),
     "HEIC of 50 frames": lambda: frames("HEIF", 50),
-    "HEIC of 16 megapixels": lambda: encoded(Image.new("RGB", (4000, 4000)), "HEIF", quality=1),
+    "HEIC of 4 megapixels": lambda: encoded(Image.new("RGB", (2000, 2000)), "HEIF"),
     "PDF of 500 pages": lambda: frames("PDF", 500),
     "PDF of a page that draws a picture 100,000 times": lambda: drawing_pdf(100_000),
     "PDF of a huge page": lambda: drawing_pdf(1, 14_400),
