@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from mnist_cnn.classifier import Classifier
     from mnist_cnn.cnn_model import CNN, ModelConfig
     from mnist_cnn.data_loader import load_dataset
+    from mnist_cnn.pictures.pdf import PdfPage
     from mnist_cnn.reading import Prediction, Reading
 
     __version__: str
 
-__all__ = ["CNN", "Classifier", "ModelConfig", "Prediction", "Reading", "__version__", "load_dataset"]
+__all__ = ["CNN", "Classifier", "ModelConfig", "PdfPage", "Prediction", "Reading", "__version__", "load_dataset"]
 
 MODULES = {
     "CNN": "cnn_model",
     "Classifier": "classifier",
     "ModelConfig": "cnn_model",
+    "PdfPage": "pictures.pdf",
     "Prediction": "reading",
     "Reading": "reading",
     "load_dataset": "data_loader",

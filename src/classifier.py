@@ -190,8 +190,11 @@ class Classifier:
             choices = [one.choices if isinstance(one, Prepared) else () for one in outcomes]
             digits = iter(self.classify([choice for per_picture in choices for choice in per_picture]))
             for outcome, per_picture in zip(outcomes, choices, strict=True):
-                found = Reading(tuple(digit for _ in per_picture for digit in next(digits)))
-                yield outcome if isinstance(outcome, InputError) else self.finish(found, per_picture, constraint)
+                found = tuple(digit for _ in per_picture for digit in next(digits))
+                if isinstance(outcome, Prepared):
+                    yield self.finish(Reading(found, turned=outcome.turned), per_picture, constraint)
+                else:
+                    yield outcome
 
     def finish(self, found: Reading, choices: Sequence[Choice], constraint: Constraint) -> Reading:
         """Apply what is known of a picture's numbers to what was found in it."""
@@ -200,7 +203,8 @@ class Classifier:
             return dataclasses.replace(found, written=grid_lines(found.digits, columns, *constraint.grid))
         if constraint.decodes:
             each = zip(found.digits, choices, strict=True)
-            plain = Reading(tuple(digit for digit, choice in each if not choice[0].faint))
+            clear = tuple(digit for digit, choice in each if not choice[0].faint)
+            plain = dataclasses.replace(found, digits=clear)
             return constrain(found, plain, constraint, self.model.probability_threshold)
         return found
 

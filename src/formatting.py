@@ -16,6 +16,7 @@ def text_line(file: str, reading: Reading, remark: str = "") -> str:
     if not reading.digits:
         return f"{printable(file)}: no digit found"
     doubt = "" if reading.confident else ", not sure"
+    doubt += f", turned by {reading.turned} degrees" if reading.turned else ""
     return f"{printable(file)}: {printable(' '.join(reading.lines))} ({reading.probability:.1%}{doubt}{remark})"
 
 
@@ -45,6 +46,7 @@ def result(file: str, reading: Reading, images: bool = False) -> dict[str, Any]:
         "probability": round(reading.probability, 6),
         "confident": reading.confident,
         "digits": [digit(prediction, images) for prediction in reading.digits],
+        "turned": reading.turned,
         "alternatives": [
             {"line": one.line, "text": one.text, "probability": round(one.probability, 6)}
             for one in reading.alternatives

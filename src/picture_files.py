@@ -18,8 +18,9 @@ from mnist_cnn.common.files import check_writable
 from mnist_cnn.common.names import printable
 from mnist_cnn.constraints import UNKNOWN, Constraint
 from mnist_cnn.models.onnx_model import PACKAGED
-from mnist_cnn.pictures.file_types import PICTURE, is_hidden, kind, without_pictures
+from mnist_cnn.pictures.file_types import PDF, PICTURE, is_hidden, kind, without_pictures
 from mnist_cnn.pictures.image_io import MAX_BYTES, SUFFIXES, PictureSource
+from mnist_cnn.pictures.pdf import PdfPage, is_pdf
 from mnist_cnn.pictures.sandbox import MAX_WORKERS, Sandbox
 from mnist_cnn.pictures.visualize import Mark, draw_boxes, draw_steps
 from mnist_cnn.reading import Reading
@@ -83,19 +84,29 @@ def pictures_below(folder: Path) -> list[str]:
         for file in folder.rglob("*")
         if file.is_file() and not any(is_hidden(Path(part)) for part in file.relative_to(folder).parts)
     ]
-    skipped = without_pictures(Counter(map(kind, files)))
-    pictures = sorted(str(file) for file in files if kind(file) == PICTURE)
+    skipped = without_pictures(Counter(PICTURE if kind(file) == PDF else kind(file) for file in files))
+    pictures = sorted(str(file) for file in files if kind(file) in (PICTURE, PDF))
     if not pictures:
         found = f"only {skipped}" if skipped else "no file"
-        raise InputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}), {found}; name another folder")
+        raise InputError(f"{folder} holds no picture ({', '.join(SUFFIXES)}, .pdf), {found}; name another folder")
     if skipped:
         print(f"skipped in {printable(str(folder))}: {skipped}", file=sys.stderr)
     return pictures
 
 
+def pages(file: str, sandbox: Sandbox) -> list[tuple[str, PictureSource | InputError]]:
+    """Pair each page of a file with its name; all but PDFs of several pages have one, named like the file."""
+    source = sys.stdin.buffer.read(MAX_BYTES + 1) if file == STDIN else Path(file)
+    return [
+        (f"{file} page {page.number}" if isinstance(page, PdfPage) else file, page)
+        for page in sandbox.pages(source, "standard input" if file == STDIN else file)
+    ]
+
+
 def picture_name(number: int, file: str) -> str:
     """Name the picture of what was done with a file; the number tells files of one name apart."""
-    stem = "stdin" if file == STDIN else re.sub(r"[^\w.-]+", "_", Path(file).stem)[:LONGEST_NAME]
+    stem = re.sub(r"(?i)\.pdf( page \d+)$", r"\1", file)
+    stem = "stdin" if file == STDIN else re.sub(r"[^\w.-]+", "_", Path(stem).stem)[:LONGEST_NAME]
     return f"{number:04d}_{stem}.png"
 
 
@@ -140,14 +151,14 @@ def read_files(options: FileOptions, formats: Formats, several: bool, constraint
         print(",".join(formats.header))
     line = formats.json if options.as_json else formats.csv if options.as_csv else formats.text
     failed = False
-    quiet = len(files) < MANY or not sys.stderr.isatty()
-    sources = [sys.stdin.buffer.read(MAX_BYTES + 1) if file == STDIN else Path(file) for file in files]
-    named = zip(sources, ("standard input" if file == STDIN else file for file in files), strict=True)
-    with Sandbox(workers=min(len(files), MAX_WORKERS)) as sandbox:
+    with Sandbox(workers=min(len(files) + any(map(is_pdf, files)), MAX_WORKERS)) as sandbox:
+        pictures = [page for file in files for page in pages(file, sandbox)]
+        quiet = len(pictures) < MANY or not sys.stderr.isatty()
+        named = ((source, "standard input" if file == STDIN else file) for file, source in pictures)
         readings = classifier.stream(named, several, constraint, sandbox.prepare_all)
-        bar = tqdm(zip(files, sources, readings, strict=True), total=len(files), unit=" files", disable=quiet)
-        for number, (file, source, reading) in enumerate(bar):
-            if isinstance(reading, InputError):
+        bar = tqdm(zip(pictures, readings, strict=True), total=len(pictures), unit=" files", disable=quiet)
+        for number, ((file, source), reading) in enumerate(bar):
+            if isinstance(reading, InputError) or isinstance(source, InputError):
                 tqdm.write(f"error: {printable(str(reading))}\n", file=sys.stderr, end="")
                 failed = True
                 continue

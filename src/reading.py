@@ -77,12 +77,15 @@ class Reading:
         written: the lines of text where a constraint or a grid says what they are; None where the digits do.
         alternatives: with a constraint, the most probable numbers of each line, the first being the one that is read.
         unmet: whether there is a line that no constraint fits; it is read without, and its digits are not confident.
+        turned: degrees clockwise by which the picture was turned to be read: 0, 90, 180 or 270. Boxes lie in the
+            picture as given.
     """
 
     digits: tuple[Prediction, ...]
     written: tuple[str, ...] | None = None
     alternatives: tuple[Alternative, ...] = ()
     unmet: bool = False
+    turned: int = 0
 
     @property
     def lines(self) -> tuple[str, ...]:

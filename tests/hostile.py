@@ -8,7 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 from PIL import Image
+
+pillow_heif.register_heif_opener()  # which also writes
 
 SIDE = 8000  # of the largest square picture that is read
 ZEROS = zlib.compress(bytes(2**28), 1)
@@ -77,6 +80,19 @@ def frames(form: str, count: int) -> bytes:
     return encoded(all_of_them[0], form, save_all=True, append_images=all_of_them[1:])
 
 
+def drawing_pdf(times: int, side: int = 500) -> bytes:
+    """Write a PDF whose only page, `side` points wide and high, fills itself so many times."""
+    content = b"0 0 0 rg 0 0 %d %d re f " % (side, side) * times
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents 4 0 R >>" % (side, side),
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+    ]
+    body = b"".join(b"%d 0 obj\n%s\nendobj\n" % (number, one) for number, one in enumerate(objects, 1))
+    return b"%PDF-1.4\n" + body + b"trailer\n<< /Root 1 0 R /Size 5 >>\n%%EOF\n"
+
+
 def digits_page(rows: int, height: int = 40) -> bytes:
     """Draw so many rows of so many digits, each in a cell of a height in pixels."""
     cell = cv2.putText(np.full((40, 30), 255, np.uint8), "3", (4, 33), cv2.FONT_HERSHEY_SIMPLEX, 1.0, 0, 2)
@@ -121,6 +137,11 @@ FILES: dict[str, Callable[[], bytes]] = {
     "WebP of 2,000 frames": lambda: frames("WEBP", 2000),
     "AVIF of 50 frames": lambda: frames("AVIF", 50),
     "AVIF of 16 megapixels": lambda: encoded(Image.new("RGB", (4000, 4000)), "AVIF", speed=10),
+    "HEIC of 50 frames": lambda: frames("HEIF", 50),
+    "HEIC of 4 megapixels": lambda: encoded(Image.new("RGB", (2000, 2000)), "HEIF"),
+    "PDF of 500 pages": lambda: frames("PDF", 500),
+    "PDF of a page that draws a picture 100,000 times": lambda: drawing_pdf(100_000),
+    "PDF of a huge page": lambda: drawing_pdf(1, 14_400),
     "PNG of zeros": lambda: png(SIDE, 8, 0, SIDE),
     "PNG of 16-bit colour": lambda: png(SIDE, 16, 6, 8 * SIDE),
     "PNG of one bit": lambda: png(SIDE, 1, 0, SIDE // 8),

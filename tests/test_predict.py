@@ -17,6 +17,7 @@ from PIL import Image
 from calls import PHOTO
 from conftest import ROOT, Program, assert_one_line_error, environment
 from drawing import on_page, photo, shape
+from hostile import encoded
 from mnist_cnn.data_loader import Dataset
 
 
@@ -46,7 +47,7 @@ def test_lines_for_a_person(program: Program, pictures: Path) -> None:
 def test_json_has_everything(program: Program, pictures: Path) -> None:
     result = program("predict.py", pictures, "--json")
     three, blank, _ = map(json.loads, result.stdout.splitlines())
-    assert set(three) == {"file", "digit", "probabilities", "confident", "boxes"}
+    assert set(three) == {"file", "digit", "probabilities", "confident", "boxes", "turned"}
     assert (three["digit"], three["confident"], len(three["boxes"])) == (3, True, 1)
     assert sum(three["probabilities"]) == pytest.approx(1, abs=1e-4)
     assert int(np.argmax(three["probabilities"])) == 3
@@ -184,14 +185,38 @@ def test_wrong_use_gets_one_line(program: Program, tmp_path: Path, flags: list[s
 
 def test_hidden_files_are_no_pictures_and_what_is_skipped_is_said(program: Program, tmp_path: Path) -> None:
     scans = tmp_path / "scans"
-    for name in ("one.jpg", "._one.jpg", ".ipynb_checkpoints/one.jpg", "two.HEIC", "three.heic", "notes.txt"):
+    for name in ("one.jpg", "._one.jpg", ".ipynb_checkpoints/one.jpg", "two.MOV", "three.mov", "notes.txt"):
         (scans / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PHOTO, scans / name)
     result = program("predict.py", "scans")
     assert (result.returncode, result.stdout) == (0, f"{Path('scans', 'one.jpg')}: 4 (99.5%)\n")
-    assert result.stderr == "skipped in scans: 2 .heic files, 1 .txt file\n"
+    assert result.stderr == "skipped in scans: 2 .mov files, 1 .txt file\n"
     (scans / "one.jpg").unlink()
-    assert_one_line_error(program("predict.py", "scans"), "scans holds no picture", "only 2 .heic files, 1 .txt file")
+    assert_one_line_error(program("predict.py", "scans"), "scans holds no picture", "only 2 .mov files, 1 .txt file")
+
+
+def test_photos_of_phones_and_pages_of_scans_are_read_and_turned(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "scans").mkdir()
+    with Image.open(ROOT / "images" / "own_digits.jpg") as photo:
+        (tmp_path / "scans" / "a.HEIC").write_bytes(encoded(photo, "HEIF"))
+        pages = [photo, photo.transpose(Image.Transpose.ROTATE_90), Image.new("L", (200, 100), 255)]
+        photo.save(tmp_path / "scans" / "b.pdf", save_all=True, append_images=pages[1:])
+    (tmp_path / "scans" / "c.pdf").write_bytes(b"%PDF-1.7 and no more")
+    result = program("read.py", "scans", "--annotate", "boxes")
+    pdf = Path("scans", "b.pdf")
+    heic, upright, turned, empty = result.stdout.splitlines()
+    assert heic.startswith(f"{Path('scans', 'a.HEIC')}: 17324 (")
+    assert upright.startswith(f"{pdf} page 1: 17324 (")
+    assert turned.startswith(f"{pdf} page 2: 17324 (")
+    assert turned.endswith(", turned by 90 degrees)")
+    assert empty == f"{pdf} page 3: no digit found"
+    assert_one_line_error(result, f"{Path('scans', 'c.pdf')}: a damaged PDF; export it again")
+    names = ["0000_a.png", "0001_b_page_1.png", "0002_b_page_2.png", "0003_b_page_3.png"]
+    assert sorted(path.name for path in (tmp_path / "boxes").iterdir()) == names
+    with Image.open(tmp_path / "boxes" / names[2]) as image:
+        assert image.height > image.width, "it is drawn as given"
+    objects = [json.loads(line) for line in program("read.py", pdf, "--json").stdout.splitlines()]
+    assert [(one["file"], one["turned"]) for one in objects] == [(f"{pdf} page {n}", 90 * (n == 2)) for n in (1, 2, 3)]
 
 
 def test_a_model_trained_here_is_named_where_the_shipped_one_answers(

@@ -31,7 +31,7 @@ def run(code: str) -> str:
 
 def test_the_names_are_those_of_the_design() -> None:
     assert set(mnist_cnn.__all__) == {
-        *("Classifier", "Prediction", "Reading", "CNN", "ModelConfig", "load_dataset", "__version__"),
+        *("Classifier", "Prediction", "Reading", "CNN", "ModelConfig", "PdfPage", "load_dataset", "__version__"),
     }
     assert set(mnist_cnn.__all__) <= set(dir(mnist_cnn))
     assert run("from mnist_cnn import *; print(CNN(ModelConfig()).parameter_count())").strip() == "67514"

@@ -82,6 +82,13 @@ def test_a_pth_needs_torch_and_says_so(empty: Path, tmp_path: Path) -> None:
     assert "needs torch: run pip install -e '.[train]' in the checkout" in result.stderr
 
 
+def test_a_pdf_needs_its_extra_and_says_so(empty: Path, tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.7")
+    result = run(tmp_path, empty / "mnist-cnn", "predict", "scan.pdf")
+    said = "error: scan.pdf: a PDF needs pypdfium2; run pip install -e '.[pdf]' in the checkout\n"
+    assert (result.returncode, result.stderr) == (2, said)
+
+
 def test_the_page_is_served_from_the_wheel(empty: Path, wheel: Path, tmp_path: Path) -> None:
     pip = run(tmp_path, empty / "python", "-m", "pip", "install", "--quiet", f"{wheel}[serve]")
     assert pip.returncode == 0, pip.stderr

@@ -15,6 +15,7 @@ from mnist_cnn.pictures.digit_crop import cut_out
 from mnist_cnn.pictures.grid import find_grid
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture, shrink
 from mnist_cnn.pictures.lines import text_lines, with_faint
+from mnist_cnn.pictures.orientation import find_upright, turn, turn_back
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 from mnist_cnn.pictures.spotter import load_spotter
@@ -59,9 +60,10 @@ Choice = tuple[Candidate, ...]
 
 @dataclass(frozen=True)
 class Prepared:
-    """The possible digits of a picture, in reading order."""
+    """The possible digits of a picture, in reading order, and the degrees clockwise that it was turned to read them."""
 
     choices: tuple[Choice, ...]
+    turned: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,7 @@ def prepare_all(pictures: Sequence[NamedPicture], search: Search) -> list[Outcom
         elif search.grid:
             outcomes.append(try_cells(one, search.grid, name))
         else:
-            mnist_style = one.grey.shape == (SIDE, SIDE) and next(in_style)
-            outcomes.append(Prepared(prepare(one, search, mnist_style)))
+            outcomes.append(prepare(one, search, one.grey.shape == (SIDE, SIDE) and next(in_style)))
     return outcomes
 
 
@@ -127,16 +128,14 @@ def try_cells(picture: Picture, shape: tuple[int, int], name: str) -> Outcome:
     return Prepared(tuple((spotted_candidate(digit, picture, *cell),) for cell, digit in ordered))
 
 
-def prepare(picture: Picture, search: Search, mnist_style: bool) -> tuple[Choice, ...]:
+def prepare(picture: Picture, search: Search, mnist_style: bool) -> Prepared:
     """Prepare a picture's digit, or all of its digits in reading order."""
+    if search.several and search.spot:
+        return prepare_page(picture, search.faint)
     if mnist_style and not search.several:
         return one(small_candidate(picture.grey, mnist_style))
     if search.spot:
-        found = load_spotter().spot(picture.grey, search.faint)
-        if search.several:
-            clear, faint = ([digit for digit in found if digit.faint == doubt] for doubt in (False, True))
-            lines = enumerate(with_faint(text_lines(clear), faint))
-            return tuple((spotted_candidate(digit, picture, number),) for number, line in lines for digit in line)
+        found = load_spotter().spot(picture.grey)
         if found:
             return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture))
     if picture.grey.shape == (SIDE, SIDE) and not search.several:
@@ -145,26 +144,43 @@ def prepare(picture: Picture, search: Search, mnist_style: bool) -> tuple[Choice
     picture = Picture(smaller.grey, picture.scale * smaller.scale)
     foreground = find_foreground(picture.grey)
     if search.several:
-        return tuple(
-            tuple(candidate(part, foreground, picture, number, span) for part, span in spans(component))
-            for number, line in enumerate(find_digits(foreground.mask))
-            for component in line
+        return Prepared(
+            tuple(
+                tuple(candidate(part, foreground, picture, number, span) for part, span in spans(component))
+                for number, line in enumerate(find_digits(foreground.mask))
+                for component in line
+            )
         )
     box = bounding_box(foreground.mask)
     if box is None or (search.spot and box[3] < FILLS * len(foreground.mask)):
-        return ()
+        return Prepared(())
     whole = candidate(Component(box, foreground.mask), foreground, picture)
     return one(dataclasses.replace(whole, unspotted=search.spot))
 
 
-def one(found: Candidate | None) -> tuple[Choice, ...]:
+def prepare_page(picture: Picture, add_faint: bool) -> Prepared:
+    """Prepare all digits that the spotter finds, in a picture that is turned if that is clearly better."""
+    quarters, found = find_upright(picture.grey, add_faint)
+    upright = Picture(turn(picture.grey, quarters), picture.scale)
+    clear, faint = ([digit for digit in found if digit.faint == doubt] for doubt in (False, True))
+    lines = enumerate(with_faint(text_lines(clear), faint))
+    choices = (
+        (spotted_candidate(digit, upright, number, quarters=quarters),) for number, line in lines for digit in line
+    )
+    return Prepared(tuple(choices), 90 * quarters)
+
+
+def one(found: Candidate | None) -> Prepared:
     """Return the choices of a picture of at most one digit."""
-    return ((found,),) if found else ()
+    return Prepared(((found,),) if found else ())
 
 
-def spotted_candidate(detection: Detection, picture: Picture, line: int = 0, column: int = 0) -> Candidate:
-    """Make the candidate of a detection."""
+def spotted_candidate(
+    detection: Detection, picture: Picture, line: int = 0, column: int = 0, quarters: int = 0
+) -> Candidate:
+    """Make the candidate of a detection in a picture that was turned by so many quarters clockwise."""
     mask, sides = cut_out(picture.grey, detection)
+    sides = turn_back(sides, quarters, picture.grey.shape)
     left, top, right, bottom = (round(side * picture.scale) for side in sides)
     box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)
     return Candidate(test_time_augmentations(to_mnist(mask)), box, line, column, scores=detection.scores)

@@ -6,7 +6,7 @@ from pathlib import Path
 from mnist_cnn.common.console import pluralize
 from mnist_cnn.pictures.image_io import SUFFIXES
 
-PICTURE = "picture"
+PICTURE, PDF = "picture", ".pdf file"
 SYSTEM_NAMES = ("__macosx", "@eadir", "thumbs.db", "desktop.ini")  # of macOS, Synology and Windows, in lower case
 
 

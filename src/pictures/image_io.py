@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.pictures.pdf import PdfPage, is_pdf, render_page
 
 
 @runtime_checkable
@@ -25,10 +26,17 @@ class BinaryFile(Protocol):
 
 
 Pixels = npt.NDArray[np.uint8]
-PictureSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | npt.NDArray[Any]
+PictureSource = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | npt.NDArray[Any] | PdfPage
+)
 """What `read_picture` reads."""
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".avif")
+HEIF = re.compile(rb"....ftyp(he[iv]|mif1|msf1)", re.DOTALL)  # major brands, ISO/IEC 23008-12
+HEAD = 12  # bytes that tell PDF and HEIC from other files
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm"),
+    *(".avif", ".heic", ".heif", ".hif"),
+)
 MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20  # of a file in memory
 MAX_SIDE = 2600  # pixels of the grey image: print on a whole page is still 20 pixels high
@@ -52,7 +60,7 @@ class Picture:
     """A grey image, uint8 [H, W]; each of its pixels covers `scale` x `scale` pixels of the original."""
 
     grey: Pixels
-    scale: int = 1
+    scale: float = 1
 
 
 def read_picture(source: PictureSource, name: str = "picture") -> Picture:
@@ -60,14 +68,16 @@ def read_picture(source: PictureSource, name: str = "picture") -> Picture:
 
     Args:
         source: a path, the bytes of a file, an open binary file (read from its current position, not closed), a PIL
-            image, or an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of bools, integers or floats, 0..1, 0..255 or
-            0..65535, whichever its largest value fits.
+            image, an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] of bools, integers or floats, 0..1, 0..255 or
+            0..65535, whichever its largest value fits, or a page of a PDF; a PDF of one page is a picture itself.
         name: of the picture in errors, unless it is a path.
 
     Raises:
-        InputError: it cannot be read, is damaged, empty, of another shape, dtype or range, or has more than
-            64 million pixels or 256 MiB.
+        InputError: it cannot be read, is damaged, empty, of another shape, dtype or range, a PDF of several pages, or
+            has more than 64 million pixels or 256 MiB.
     """
+    page = source.number if isinstance(source, PdfPage) else None
+    source = source.source if isinstance(source, PdfPage) else source
     if isinstance(source, np.ndarray):
         return shrink(from_array(source, name))
     if isinstance(source, Image.Image):
@@ -78,7 +88,7 @@ def read_picture(source: PictureSource, name: str = "picture") -> Picture:
             raise InputError(f"{path}: no such file; name a picture or a folder of pictures")
         try:
             with path.open("rb") as file:
-                return decode(file, str(path))
+                return decode(file, str(path) if page is None else f"{path} page {page}", page)
         except OSError as error:
             raise InputError(f"{path}: {error.strerror}; check the file") from None
     kind = type(source).__name__
@@ -90,14 +100,14 @@ def read_picture(source: PictureSource, name: str = "picture") -> Picture:
     if isinstance(source, (bytes, bytearray, memoryview)):
         if memoryview(source).nbytes > MAX_BYTES:
             raise TooLargeError(f"{name}: more than {MAX_BYTES >> 20} MiB; scale the picture down first")
-        return decode(io.BytesIO(bytes(source)), name)
+        return decode(io.BytesIO(bytes(source)), name, page)
     raise InputError(
         f"{name}: {kind} is not a picture; give a path, bytes, an open binary file, a PIL image or an array"
     )
 
 
-def decode(file: IO[bytes], name: str) -> Picture:
-    """Decode an open file; its header's size is checked before any pixel is decoded.
+def decode(file: IO[bytes], name: str, page: int | None = None) -> Picture:
+    """Decode an open file, or a page of it; its header's size is checked before any pixel is decoded.
 
     Raises:
         InputError: as in `read_picture`.
@@ -105,7 +115,12 @@ def decode(file: IO[bytes], name: str) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about irrelevant metadata
         try:
-            with Image.open(file, formats=FORMATS) as image:
+            head = file.read(HEAD)
+            file.seek(0)
+            if page is not None or is_pdf(head):
+                pixels, scale = render_page(file, page, MAX_SIDE, name)
+                return Picture(to_grey(pixels), scale)
+            with Image.open(file, formats=formats(head)) as image:
                 if image.format in ("JPEG", "MPO"):
                     check_scans(file, name)
                 return from_pil(image, name, in_place=True)
@@ -116,8 +131,18 @@ def decode(file: IO[bytes], name: str) -> Picture:
         except Image.DecompressionBombError:
             raise TooLargeError(f"{name}: more than {MAX_PIXELS:,} pixels; scale it down first") from None
         except Exception as error:  # decoders fail on damaged files in any way
-            kinds = "PNG, JPEG, GIF, BMP, WebP, TIFF, PNM or AVIF"
+            kinds = "PNG, JPEG, GIF, BMP, WebP, TIFF, PNM, AVIF, HEIC or PDF"
             raise InputError(f"{name}: damaged or not a picture ({type(error).__name__}); give {kinds}") from None
+
+
+def formats(head: bytes) -> tuple[str, ...]:
+    """List Pillow's formats that a file with such first bytes may have; HEIC's is registered when it is needed."""
+    if not HEIF.match(head):
+        return FORMATS
+    from pillow_heif import register_heif_opener  # takes a while
+
+    register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    return (*FORMATS, "HEIF")
 
 
 def check_scans(file: IO[bytes], name: str) -> None:
@@ -157,10 +182,11 @@ def from_pil(image: Image.Image, name: str, in_place: bool = False) -> Picture:
         scale = -(-max(width, height) // MAX_SIDE)
         image.draft(None, (-(-width // scale), -(-height // scale)))  # decodes fewer pixels of a large photo
     before = max(image.size)
-    if in_place:
-        ImageOps.exif_transpose(image, in_place=True)
-    else:
-        image = ImageOps.exif_transpose(image)
+    if image.format != "HEIF":  # whose decoder turns it, by properties that overrule EXIF (ISO/IEC 23008-12)
+        if in_place:
+            ImageOps.exif_transpose(image, in_place=True)
+        else:
+            image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         picture = shrink(from_array(np.asarray(image), name))
     else:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
+from typing import TypeVar
 
 import cv2
 from pebble import ProcessExpired, ProcessPool
@@ -19,6 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.candidates import NamedPicture, Outcome, Prepared, Search, prepare_all
 from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
+from mnist_cnn.pictures.pdf import PdfPage, count_pages, is_pdf
 
 if sys.platform != "win32":
     import resource
@@ -28,6 +30,8 @@ MAX_WORKERS = 2
 TIMEOUT = 60  # wall-clock seconds: for I/O, which takes no CPU time, and for systems without CPU limits
 NICENESS = 10  # of the workers: small requests, answered by this process, go first
 MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
+
+Result = TypeVar("Result")
 
 
 class LostError(InputError):
@@ -83,17 +87,30 @@ class Sandbox(AbstractContextManager["Sandbox"]):
 
     def submit(self, source: PictureSource | Outcome, name: str, search: Search) -> Future[Outcome]:
         """Queue a picture, a path or the bytes of a file; pass the future to `outcome`."""
+        return self.schedule(prepare_limited, source, name, search)
+
+    def schedule(self, function: Callable[..., Result], *args: object) -> Future[Result]:
+        """Queue a call whose last argument is the limits."""
         if not self.pool.active:  # an idle worker was killed from outside
             self.end()
             self.pool = self.new_pool()
-        return self.pool.schedule(prepare_limited, args=[source, name, search, self.limits], timeout=TIMEOUT)
+        return self.pool.schedule(function, args=[*args, self.limits], timeout=TIMEOUT)
+
+    def pages(self, source: str | Path | bytes, name: str) -> Sequence[PictureSource | InputError]:
+        """Return the pages of a PDF of several, or its error; a picture or a PDF of one page itself."""
+        if not is_pdf(source):
+            return [source]
+        count = self.outcome(self.schedule(count_limited, source, name), name)
+        if isinstance(count, InputError):
+            return [count]
+        return [source] if count == 1 else [PdfPage(source, number) for number in range(1, count + 1)]
 
     def prepare_all(self, pictures: Sequence[NamedPicture], search: Search) -> list[Outcome]:
         """Do what `candidates.prepare_all` does, in the workers."""
         futures = [self.submit(*picture, search) for picture in pictures]
         return [self.outcome(future, name) for future, (_, name) in zip(futures, pictures, strict=True)]
 
-    def outcome(self, future: Future[Outcome], name: str) -> Outcome:
+    def outcome(self, future: Future[Result], name: str) -> Result | InputError:
         """Wait for a picture; return it prepared, or its error."""
         try:
             return future.result()
@@ -135,19 +152,29 @@ def exit_with_parent() -> None:
 
 
 def prepare_limited(source: PictureSource | Outcome, name: str, search: Search, limits: Limits) -> Outcome:
-    """Prepare a picture under resource limits; beyond the CPU limit the kernel kills this process."""
+    """Prepare a picture under resource limits."""
+    outcome = limited(lambda: prepare_all([(source, name)], search)[0], name, limits)
+    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MAX_CANDIDATES:
+        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} digits; cut it into parts")
+    return outcome
+
+
+def count_limited(source: str | Path | bytes, name: str, limits: Limits) -> int | InputError:
+    """Count the pages of a PDF under resource limits."""
+    return limited(lambda: count_pages(source, name), name, limits)
+
+
+def limited(function: Callable[[], Result], name: str, limits: Limits) -> Result | InputError:
+    """Call a function under resource limits; beyond the CPU limit the kernel kills this process."""
     try:
         with resource_limits(limits):
-            outcome = prepare_all([(source, name)], search)[0]
+            return function()
     except MemoryError:
         return limits.exceeded(name)
     except cv2.error as error:
         if error.code != cv2.Error.STS_NO_MEM:
             raise
         return limits.exceeded(name)
-    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MAX_CANDIDATES:
-        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} digits; cut it into parts")
-    return outcome
 
 
 @contextmanager

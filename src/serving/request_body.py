@@ -82,9 +82,9 @@ async def read_pictures(request: Request, max_body: int, reserve: Reserve) -> li
         RefusedError: it is too large, beside others or alone, too slow, of another type, or not what its type says.
     """
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    known = kind in ("application/json", "multipart/form-data", "application/octet-stream") or kind.startswith("image/")
-    if not known:
-        kinds = "application/json, image/..., application/octet-stream or multipart/form-data"
+    known = ("application/json", "multipart/form-data", "application/octet-stream", "application/pdf")
+    if kind not in known and not kind.startswith("image/"):
+        kinds = "application/json, image/..., application/pdf, application/octet-stream or multipart/form-data"
         raise RefusedError(415, "unsupported_type", f"content type is {kind or 'missing'}; send {kinds}")
     max_body = min(max_body, MAX_JSON) if kind == "application/json" else max_body
     try:

@@ -30,6 +30,7 @@ RESULT: dict[str, Any] = {
     "probability": 0.99,
     "confident": True,
     "digits": [DIGIT],
+    "turned": 0,
     "alternatives": [],
     "error": None,
 }
@@ -83,6 +84,7 @@ class Result(BaseModel):
     probability: float = Field(description="of the least probable digit or, with a parameter, of the number; 0 to 1")
     confident: bool = Field(description="whether there is a digit and all are confident")
     digits: list[Digit]
+    turned: int = Field(description="degrees clockwise that the picture was turned to be read: 0, 90, 180 or 270")
     alternatives: list[Alternative] = Field(
         description="with a parameter, each line's most probable numbers, the one that is read first"
     )
@@ -171,7 +173,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 BODY = {
     "requestBody": {
         "required": True,
-        "description": "A picture as raw bytes, up to 50 pictures as a form, or 28x28 pixels as JSON.",
+        "description": "A picture or PDF of one page as raw bytes, up to 50 as a form, or 28x28 pixels as JSON.",
         "content": {
             "application/json": {
                 "schema": Drawing.model_json_schema(),
@@ -180,6 +182,7 @@ BODY = {
                 },
             },
             "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/pdf": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",

@@ -15,6 +15,7 @@ from PIL import Image
 
 from conftest import Program, assert_one_line_error
 from drawing import on_page, photo, shape
+from hostile import encoded
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset, all_as_test, load_dataset, rehearse
 from mnist_cnn.evaluate import evaluate
@@ -54,6 +55,13 @@ def test_pictures_become_a_dataset(own: Path) -> None:
     assert dataset.train.images.amax(dim=(1, 2, 3)).eq(255).all()
 
 
+def test_heic_is_a_picture_of_a_class(own: Path, tmp_path: Path) -> None:
+    folder = linked(tmp_path / "mine", own, {"0": "0", "1": "1"})
+    with Image.open(own / "0" / "0.jpg") as photo:
+        (folder / "0" / "5.HEIC").write_bytes(encoded(photo, "HEIF"))
+    assert len(all_as_test(load_dataset(str(folder))).test) == 11
+
+
 def test_other_names_are_classes_of_their_own(own: Path, tmp_path: Path) -> None:
     for name, source in (("cross", "4"), ("ring", "0")):
         (tmp_path / "shapes").mkdir(exist_ok=True)
@@ -74,7 +82,7 @@ SKIPPED = {
     "0/@eaDir/0.jpg": "1 hidden folder",
     "0/more/5.jpg": "1 nested folder",
     "0/folder.png/5.jpg": "1 nested folder",
-    "0/5.HEIC": "1 .heic file",
+    "0/5.PDF": "1 .pdf file",
     "0/notes.txt": "1 .txt file",
     "0/5": "1 other file",
     "labels.csv": "1 stray file",
@@ -100,17 +108,17 @@ def test_what_is_no_picture_of_a_class_is_skipped_and_said(
 
 def test_what_is_skipped_is_said_in_one_line(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     linked(tmp_path, own, {"a": "0", "b": "1"})
-    for name in ("a/1.heic", "b/2.HEIC", "b/3.HeIC", "a/._1.jpg", "b/._2.jpg", "list.csv"):
+    for name in ("a/1.pdf", "b/2.PDF", "b/3.Pdf", "a/._1.jpg", "b/._2.jpg", "list.csv"):
         (tmp_path / name).touch()
     load_dataset(str(tmp_path))
-    assert capsys.readouterr().err == f"skipped in {tmp_path}: 3 .heic files, 2 hidden files, 1 stray file\n"
+    assert capsys.readouterr().err == f"skipped in {tmp_path}: 3 .pdf files, 2 hidden files, 1 stray file\n"
 
 
 @pytest.mark.parametrize(
     ("files", "words"),
     [
         ([], "it is empty"),
-        (["1.HEIC", "2.heic"], "2 .heic files"),
+        (["1.PDF", "2.pdf"], "2 .pdf files"),
         (["1.pdf"], "1 .pdf file"),
         (["1.svg"], "1 .svg file"),
         (["._1.png"], "1 hidden file"),

@@ -12,8 +12,9 @@ from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
+import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from conftest import environment
 from hostile import chunk, encoded, scans
@@ -22,7 +23,8 @@ from mnist_cnn.pictures.candidates import Prepared, Search, prepare_all
 from mnist_cnn.pictures.image_io import MAX_BYTES, MAX_SIDE, PictureSource, Pixels, TooLargeError, read_picture
 
 RAMP = np.add.outer(np.arange(40) * 3, np.arange(60) * 2).astype(np.uint8)
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "HEIF")
+pillow_heif.register_heif_opener()  # which also writes
 
 
 def grey(source: PictureSource) -> Pixels:
@@ -84,7 +86,7 @@ def test_an_open_file_is_read_no_further_than_its_limit(tmp_path: Path) -> None:
         assert file.tell() == MAX_BYTES + 1
 
 
-@pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "AVIF", "HEIF"])
 def test_lossy_formats_come_near_the_pixels(form: str) -> None:
     near = grey(encoded(Image.fromarray(RAMP).convert("RGB"), form, quality=95))
     assert np.abs(near.astype(int) - RAMP).mean() < 3
@@ -119,6 +121,43 @@ def test_exif_orientation_is_applied() -> None:
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise
     seen = grey(encoded(Image.fromarray(RAMP), exif=exif))
     np.testing.assert_array_equal(seen, np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("told_by", ["EXIF", "XMP"])
+def test_the_orientation_of_heic_is_applied_once(orientation: int, told_by: str) -> None:
+    exif, image = Image.Exif(), Image.fromarray(RAMP).convert("RGB")
+    exif[0x0112] = orientation
+    xmp = f'<x:xmpmeta><rdf:Description tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    options = {"exif": exif.tobytes()} if told_by == "EXIF" else {"xmp": xmp}
+    seen = grey(encoded(image, "HEIF", quality=95, **options))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encoded(Image.fromarray(RAMP), exif=exif)))))
+    assert seen.shape == expected.shape
+    assert np.abs(seen.astype(int) - expected).mean() < 3
+
+
+def test_heic_is_known_by_its_first_bytes_and_costs_other_files_nothing(tmp_path: Path) -> None:
+    image = Image.fromarray(RAMP).convert("RGB")
+    (tmp_path / "photo.jpg").write_bytes(encoded(image, "HEIF"))
+    (tmp_path / "photo.heic").write_bytes(encoded(image, "JPEG"))
+    mif1 = encoded(image, "AVIF").replace(b"ftypavif", b"ftypmif1")
+    (tmp_path / "photo.avif").write_bytes(mif1)
+    code = (
+        "import sys; from mnist_cnn.pictures.image_io import read_picture\n"
+        "for file in sys.argv[1:]: print(read_picture(file).grey.shape, 'pillow_heif' in sys.modules)"
+    )
+    files = [str(tmp_path / f"photo.{suffix}") for suffix in ("heic", "jpg", "avif")]
+    command = [sys.executable, "-c", code, *files]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    assert result.stdout.splitlines() == ["(40, 60) False", "(40, 60) True", "(40, 60) True"]
+
+
+def test_heic_of_more_pixels_than_promised_or_allowed_is_refused() -> None:
+    content = encoded(Image.new("RGB", (400, 400)), "HEIF")
+    size = content.index(b"ispe") + 8
+    for side, words in ((40, "damaged"), (9000, "64,000,000"), (2**31 - 1, "64,000,000")):
+        with pytest.raises(InputError, match=words):
+            read_picture(content[:size] + struct.pack(">II", side, side) + content[size + 8 :])
 
 
 def test_strokes_of_the_backgrounds_luminance_are_visible_in_a_colour_channel() -> None:
@@ -169,7 +208,8 @@ def test_files_of_floats_and_of_16_bits_are_read_in_every_range(form: str, dtype
     [
         (b"", "damaged or not a picture"),
         (b"GIF89a", "damaged or not a picture"),
-        (b"%PDF-1.7 not for us", "damaged or not a picture"),
+        (b"PDF-1.7 not for us", "damaged or not a picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged or not a picture"),
         (np.zeros((3, 4, 5)), "array of 3 x 4 x 5 is not one picture"),
         (np.zeros((9, 28, 28), np.uint8), "and a batch as a list of pictures"),
         (np.zeros((9, 28, 28, 1), np.uint8), "and a batch as a list of pictures"),
@@ -229,7 +269,7 @@ def test_memory_is_bounded_by_the_largest_picture_allowed(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_mutated_files_give_a_picture_or_the_clear_error(form: str, pytestconfig: pytest.Config) -> None:
-    image = Image.fromarray(RAMP).convert("RGB" if form in ("JPEG", "WEBP") else "L")
+    image = Image.fromarray(RAMP).convert("RGB" if form in ("JPEG", "WEBP", "HEIF") else "L")
     original = encoded(image, form)
     rng = random.Random(form)
     for _ in range(pytestconfig.getoption("mutations") // len(FORMATS)):

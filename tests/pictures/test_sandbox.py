@@ -16,8 +16,10 @@ from PIL import Image
 
 from conftest import ROOT, environment
 from hostile import FILES, digits_page, encoded
+from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.candidates import Outcome, Prepared, Search
 from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
+from mnist_cnn.pictures.pdf import PdfPage
 from mnist_cnn.pictures.sandbox import Limits, Sandbox
 
 PHOTO = ROOT / "images" / "own_digit.jpg"
@@ -36,7 +38,7 @@ def usual() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def read(sandbox: Sandbox, source: PictureSource, several: bool = False) -> Outcome:
+def read(sandbox: Sandbox, source: PictureSource | InputError, several: bool = False) -> Outcome:
     return sandbox.outcome(sandbox.submit(source, "that", Search(several)), "that")
 
 
@@ -135,11 +137,22 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
         for process in own[: 1 + all_of_them]:
             os.kill(process, signal.SIGKILL)
         if waiting:
-            assert isinstance(sandbox.outcome(waiting[0], "that"), TooCostlyError)
+            result = sandbox.outcome(waiting[0], "that")
+            assert isinstance(result, TooCostlyError)
         assert in_time(lambda: isinstance(read(sandbox, PHOTO), Prepared))
         assert in_time(lambda: not alive(set(own[: 1 + all_of_them])))
         assert in_time(lambda: isinstance(read(sandbox, PHOTO), Prepared) and len(set(workers()) - others) == 2)
     assert not set(workers()) - others
+
+
+def test_pages_are_counted_under_the_limits_too(quick: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(FILES["PDF of 500 pages"]())
+    pages = quick.pages(tmp_path / "scan.pdf", "that")
+    assert pages == [PdfPage(tmp_path / "scan.pdf", number) for number in range(1, 501)]
+    assert isinstance(read(quick, pages[499]), Prepared)
+    (error,) = quick.pages(b"%PDF-", "that")
+    assert str(error) == "that: a damaged PDF; export it again"
+    assert quick.pages(PHOTO, "that") == [PHOTO]
 
 
 WORKER = """

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from conftest import Program, assert_one_line_error
+from hostile import encoded
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.serving.schemas import Response
@@ -44,7 +46,7 @@ def only(response: requests.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     assert set(response.json()) == {"results", "model", "milliseconds"}
     (result,) = response.json()["results"]
-    assert set(result) == {"file", "text", "probability", "confident", "digits", "alternatives", "error"}
+    assert set(result) == {"file", "text", "probability", "confident", "digits", "turned", "alternatives", "error"}
     return dict(result)
 
 
@@ -94,7 +96,7 @@ def test_what_is_known_of_a_number_decides(url: str) -> None:
         ("length=9", {"length": 9}),
     ):
         answer = only(post(url, body, "image/jpeg", f"read?{query}"))
-        expected = Classifier.load().read(DIGITS, **known)  # type: ignore[arg-type]
+        expected = Classifier.load().read(DIGITS, **known)
         assert (answer["text"], answer["confident"]) == (expected.text, expected.confident)
         assert answer["probability"] == pytest.approx(expected.probability, abs=1e-5)
         assert [one["text"] for one in answer["alternatives"]] == [one.text for one in expected.alternatives]
@@ -123,11 +125,31 @@ def test_what_cannot_be_known_is_refused(url: str, query: str) -> None:
     assert problem(post(url, PHOTO.read_bytes(), "image/jpeg", f"read?{query}")) == (422, "wrong_value")
 
 
+def test_photos_of_phones_and_pages_of_scans_are_read_and_turned(url: str) -> None:
+    with Image.open(DIGITS) as photo:
+        sideways = photo.transpose(Image.Transpose.ROTATE_90)
+        heic, pdf = encoded(photo, "HEIF"), encoded(sideways, "PDF")
+        pages = encoded(photo, "PDF", save_all=True, append_images=[sideways])
+    upright, turned = only(post(url, heic, "image/heic", "read")), only(post(url, pdf, "application/pdf", "read"))
+    assert (upright["text"], upright["turned"]) == ("17324", 0)
+    assert (turned["text"], turned["turned"]) == ("17324", 90)
+    tops = [digit["box"][1] for digit in turned["digits"]]
+    assert tops == sorted(tops, reverse=True), "boxes are those of the page as given, where digits go upwards"
+    refused = post(url, pages, "application/pdf", "read")
+    assert problem(refused) == (422, "not_a_picture")
+    assert "a PDF of 2 pages; give one of them" in refused.json()["message"]
+
+
 def test_a_blank_picture_has_no_digit(url: str) -> None:
     for path in ("predict", "read"):
         answer = only(post(url, as_png(np.full((90, 90), 200, np.uint8)), "image/png", path))
         assert (answer["file"], answer["text"], answer["digits"], answer["error"]) == ("body", "", [], None)
-        assert (answer["probability"], answer["confident"], answer["alternatives"]) == (0, False, [])
+        assert (answer["probability"], answer["confident"], answer["turned"], answer["alternatives"]) == (
+            0,
+            False,
+            0,
+            [],
+        )
 
 
 def test_a_bad_file_of_a_form_gets_its_own_error(url: str) -> None:
