@@ -121,6 +121,14 @@ def real_digits() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_numbers() -> Path:
+    """Name the folder with pictures of numbers and a manifest; skip where there is none."""
+    if "MNIST_CNN_REAL_NUMBERS" not in os.environ:
+        pytest.skip("set MNIST_CNN_REAL_NUMBERS to a folder of real pictures of numbers with a manifest.csv")
+    return Path(os.environ["MNIST_CNN_REAL_NUMBERS"]).resolve()
+
+
+@pytest.fixture(scope="session")
 def shipped() -> Path:
     """Name the model of the repository; skip where a training has replaced it, but never in CI."""
     changes = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", str(SHIPPED)]
