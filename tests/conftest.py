@@ -160,21 +160,12 @@ def web_runtime(shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Path:
+def static_site(shared_folder: Path, web_runtime: Path) -> Path:
     """Export the page without a server."""
-    folder, checkpoint = shared_folder / "site", ROOT / "saved_models" / SHIPPED.name
+    folder = shared_folder / "site"
     with FileLock(shared_folder / "site.lock"):
         if not folder.is_dir():
-            command: list[str | Path] = [
-                sys.executable,
-                "-m",
-                "mnist_cnn.export",
-                "--web",
-                folder,
-                "--checkpoint",
-                checkpoint,
-            ]
-            command += ["--runtime", web_runtime, "--data-dir", mnist_data]
+            command = [sys.executable, "-m", "mnist_cnn.export", "--web", folder, "--runtime", web_runtime]
             export = subprocess.run(command, capture_output=True, text=True, timeout=250)
             assert export.returncode == 0, export.stderr
     return folder

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import functools
-import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
