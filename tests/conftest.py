@@ -165,7 +165,15 @@ def static_site(shared_folder: Path, web_runtime: Path) -> Path:
     folder = shared_folder / "site"
     with FileLock(shared_folder / "site.lock"):
         if not folder.is_dir():
-            command = [sys.executable, "-m", "mnist_cnn.export", "--web", folder, "--runtime", web_runtime]
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "mnist_cnn.export",
+                "--web",
+                folder,
+                "--runtime",
+                web_runtime,
+            ]
             export = subprocess.run(command, capture_output=True, text=True, timeout=250)
             assert export.returncode == 0, export.stderr
     return folder
