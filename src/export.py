@@ -25,7 +25,7 @@ from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.models.onnx_export import export_graph
-from mnist_cnn.models.onnx_model import Floats, parse, with_checksum
+from mnist_cnn.models.onnx_model import PACKAGED, Floats, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.image_io import Pixels
@@ -225,35 +225,47 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     return accuracy, exported_accuracy
 
 
+def export_and_tell(checkpoint: Path, output: Path, quantize: bool, data_dir: Path | None) -> None:
+    """Export a checkpoint and print what it became.
+
+    Raises:
+        InputError: as in `export`, or the output is no .onnx file or cannot be written.
+    """
+    if output.suffix != ".onnx":
+        raise InputError(f"--output is {output}; its name must end in .onnx")
+    check_writable(output.parent, "--output")
+    before, after = export(checkpoint, output, quantize, data_dir)
+    print(f"{output}: {output.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
+
+
 def command(
-    checkpoint: Path = DEFAULT,
+    checkpoint: Annotated[Path | None, arg(help_behavior_hint=f"(default: {DEFAULT}; for --web what ships)")] = None,
     output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
     quantize: Literal["int8"] | None = None,
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
 ) -> None:
-    """Export a trained model as one .onnx file, which needs no PyTorch; with --web, also as a static web page.
+    """Export a trained model as one .onnx file, which needs no PyTorch; with --web, a static web page that reads.
 
     Args:
         checkpoint: The trained model; if the default is missing, the one shipped with the checkout.
         output: The .onnx file to write.
         quantize: Quantize to int8; the file is kept only if it is smaller and faster.
-        web: Folder for the drawing page and the model: static files for any web host.
+        web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
     """
-    checkpoint = or_shipped(checkpoint)
-    path = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
-    if path.suffix != ".onnx":
-        raise InputError(f"--output is {path}; its name must end in .onnx")
+    model = PACKAGED
     if web:
         check_runtime(runtime)
-    check_writable(path.parent, "--output" if output or not web else "--web")
-    before, after = export(checkpoint, path, quantize == "int8", data_dir)
-    print(f"{path}: {path.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
+        check_writable(web / "web", "--web")
+    if checkpoint or output or quantize or not web:
+        checkpoint = or_shipped(checkpoint or DEFAULT)
+        model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
+        export_and_tell(checkpoint, model, quantize == "int8", data_dir)
     if web:
-        write_page(path, web, runtime)
+        write_page(model, web, runtime)
         print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")
 
 

@@ -121,6 +121,14 @@ def real_digits() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_numbers() -> Path:
+    """Name the folder with pictures of numbers and a manifest; skip where there is none."""
+    if "MNIST_CNN_REAL_NUMBERS" not in os.environ:
+        pytest.skip("set MNIST_CNN_REAL_NUMBERS to a folder of real pictures of numbers with a manifest.csv")
+    return Path(os.environ["MNIST_CNN_REAL_NUMBERS"]).resolve()
+
+
+@pytest.fixture(scope="session")
 def shipped() -> Path:
     """Name the model of the repository; skip where a training has replaced it, but never in CI."""
     changes = ["git", "-C", str(ROOT), "diff", "--quiet", "HEAD", "--", str(SHIPPED)]
@@ -152,9 +160,9 @@ def web_runtime(shared_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Path:
+def static_site(shared_folder: Path, web_runtime: Path) -> Path:
     """Export the page without a server."""
-    folder, checkpoint = shared_folder / "site", ROOT / "saved_models" / SHIPPED.name
+    folder = shared_folder / "site"
     with FileLock(shared_folder / "site.lock"):
         if not folder.is_dir():
             command: list[str | Path] = [
@@ -163,10 +171,9 @@ def static_site(shared_folder: Path, web_runtime: Path, mnist_data: Path) -> Pat
                 "mnist_cnn.export",
                 "--web",
                 folder,
-                "--checkpoint",
-                checkpoint,
+                "--runtime",
+                web_runtime,
             ]
-            command += ["--runtime", web_runtime, "--data-dir", mnist_data]
             export = subprocess.run(command, capture_output=True, text=True, timeout=250)
             assert export.returncode == 0, export.stderr
     return folder

@@ -1,5 +1,6 @@
 """What is exported answers as the checkpoint does, or is not written."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import torch
 from test_checkpoint import make_checkpoint
 
 from conftest import ROOT, Program, assert_one_line_error, environment
-from mnist_cnn.classifier import Classifier
+from mnist_cnn.classifier import WEIGHT, Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
@@ -21,6 +22,7 @@ from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_check
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
 from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.models.torch_model import TorchModel, load_torch
+from mnist_cnn.serving.static_page import RUNTIME
 
 
 def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
@@ -126,6 +128,20 @@ def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) ->
 def test_a_page_needs_its_runtime_before_anything_is_written(program: Program, tmp_path: Path) -> None:
     assert_one_line_error(program("export.py", "--web", "site"), "no ort.wasm.min.mjs", "npm install onnxruntime-web")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_page_has_the_model_that_is_named(program: Program, tmp_path: Path, mnist_data: Path) -> None:
+    dist = tmp_path / "runtime" / "dist"
+    dist.mkdir(parents=True)
+    for name in RUNTIME:
+        (dist / name).touch()
+    page = ("--runtime", "runtime", "--web")
+    assert program("export.py", *page, "packaged").returncode == 0
+    assert (tmp_path / "packaged" / "web" / "mnist_cnn.onnx").read_bytes() == PACKAGED.read_bytes()
+    own = program("export.py", *page, "own", "--checkpoint", SHIPPED, MNIST_CNN_DATA=str(mnist_data))
+    assert own.returncode == 0, own.stderr
+    models = [json.loads((tmp_path / name / "web" / "model.json").read_text())["model"] for name in ("packaged", "own")]
+    assert [model["weight"] for model in models] == [WEIGHT, 1]  # a model that a person names decides alone
 
 
 def test_an_install_that_is_no_checkout_finds_the_models_of_the_folder_it_is_run_in(

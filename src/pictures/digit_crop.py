@@ -12,6 +12,9 @@ HEIGHT = 72  # pixels: to which a digit is scaled before it is binarized
 MARGIN = 0.2  # of its height: background around its box
 WIDEST_STROKE = 33  # pixels of that height
 MIN_CONTRAST = 6  # grey levels between foreground and background
+SLACK = 0.08  # of the digit's height: how far strokes may leave its box
+WITHIN = 0.5  # share of a connected component that lies in the box, if it is part of the digit
+SPECK = 0.1  # of the largest component's share in the box: smaller ones alone are no digit
 
 
 def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Box]:
@@ -50,7 +53,7 @@ def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
         bool [H, W].
     """
     smooth = np.asarray(cv2.GaussianBlur(crop, (0, 0), 1.0), dtype=np.uint8)
-    slack = 0.08 * (inner[3] - inner[1])
+    slack = SLACK * (inner[3] - inner[1])
     x0, y0 = (max(int(side - slack), 0) for side in inner[:2])
     x1, y1 = (int(side + slack) + 1 for side in inner[2:])
     box = np.zeros(crop.shape, dtype=np.bool_)
@@ -64,8 +67,8 @@ def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
     level, _ = cv2.threshold(contrast[box], 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     count, labels, stats, _ = cv2.connectedComponentsWithStats((contrast > level).astype(np.uint8), connectivity=8)
     inside = np.bincount(labels[box], minlength=count)
-    belongs = inside > 0.5 * stats[:, cv2.CC_STAT_AREA]
-    if not (belongs[1:] & (inside[1:] > 0.1 * inside[1:].max(initial=0))).any():
+    belongs = inside > WITHIN * stats[:, cv2.CC_STAT_AREA]
+    if not (belongs[1:] & (inside[1:] > SPECK * inside[1:].max(initial=0))).any():
         belongs[1:] = True
     belongs[0] = False
     return np.asarray(belongs[labels] & box, dtype=np.bool_)

@@ -10,6 +10,7 @@ from mnist_cnn.pictures.detections import Detection
 MAX_SLOPE = 0.35
 MAX_OFFSET = 0.55  # heights: of a digit from the line through those before it
 REACH = 8.0  # heights: distance of neighbours that tell a line's slope
+BESIDE = 0.2  # heights: least distance of neighbours, and how far one may be above the other on a level line
 MEMORY = 4  # digits that tell where the next one is expected
 LEVEL = 0.3  # share of the lower row's height that two parts of one row share
 ABOVE = 0.25  # share of the narrower digit's width that two digits above each other share
@@ -48,8 +49,8 @@ def common_slope(found: Sequence[Detection]) -> float:
     centres = np.array([one.centre for one in found])
     for one, (x, y) in zip(found, centres, strict=True):
         right, rise = centres[:, 0] - x, centres[:, 1] - y
-        beside = right > 0.2 * one.height
-        beside &= (right < REACH * one.height) & (np.abs(rise) < MAX_SLOPE * right + 0.2 * one.height)
+        beside = right > BESIDE * one.height
+        beside &= (right < REACH * one.height) & (np.abs(rise) < MAX_SLOPE * right + BESIDE * one.height)
         if beside.any():
             nearest = np.flatnonzero(beside)[right[beside].argmin()]
             slopes.append(float(np.clip(rise[nearest] / right[nearest], -MAX_SLOPE, MAX_SLOPE)))

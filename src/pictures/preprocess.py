@@ -14,6 +14,10 @@ from mnist_cnn.pictures.image_io import Pixels
 SIDE, DIGIT = 28, 20
 SUPERSAMPLING = 4  # the resolution, in MNIST's, at which stroke widths are normalized
 STROKE_WIDTHS = (2.0, 4.0)  # range in pixels of 28x28; of 5,000 MNIST images 90 % have 1.6 to 3.6
+LONGEST = (16, 22)  # pixels: range of the longer side of a digit in MNIST's style
+OFF_CENTRE = 1.5  # pixels: of its centre of mass
+THICK = 0.1  # share of its foreground that is at least two pixels wide both ways
+TEXTURE = 0.08  # of the range of greys: spread of those at the border of an image with texture
 
 
 def to_mnist(mask: Mask) -> Pixels:
@@ -106,6 +110,6 @@ def is_mnist_style(images: Pixels) -> Mask:
     weight = np.maximum(intensity.sum(axis=(1, 2)), 1e-6)
     x, y = (intensity.sum(axis=1) @ position) / weight, (intensity.sum(axis=2) @ position) / weight
     blocks = strong[:, 1:, 1:] & strong[:, 1:, :-1] & strong[:, :-1, 1:] & strong[:, :-1, :-1]
-    thick = blocks.sum(axis=(1, 2)) > 0.1 * strong.sum(axis=(1, 2))
-    centred = (longest >= 16) & (longest <= 22) & (np.hypot(x, y) < 1.5) & thick
-    return np.asarray(centred | (spread > 0.08), dtype=np.bool_)
+    thick = blocks.sum(axis=(1, 2)) > THICK * strong.sum(axis=(1, 2))
+    centred = (longest >= LONGEST[0]) & (longest <= LONGEST[1]) & (np.hypot(x, y) < OFF_CENTRE) & thick
+    return np.asarray(centred | (spread > TEXTURE), dtype=np.bool_)

@@ -1,14 +1,23 @@
-"""The drawing page without a server: static files that read digits in the browser alone."""
+"""The page without a server: static files that read digits in the browser alone."""
 
 import json
 import shutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+from mnist_cnn import classifier
+from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.models.onnx_model import load_onnx
+from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
 
 WEB = Path(__file__).parent / "web"
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+TWINS = (candidates, classifier, contrast, detections, digit_crop, image_io, lines, preprocess, spotter)
+POLICY = (  # that of the service, and ONNX Runtime's WebAssembly
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'"
+)
 
 
 def check_runtime(package: Path) -> None:
@@ -26,24 +35,46 @@ def check_runtime(package: Path) -> None:
 
 
 def write_page(model: Path, folder: Path, package: Path) -> None:
-    """Write the page, an .onnx model and the runtime of a checked package into a folder."""
-    found = load_onnx(model)
-    info = {
-        "name": found.metadata["name"],
-        "dataset": found.metadata["dataset"],
-        "accuracy": float(found.metadata["accuracy"]) if "accuracy" in found.metadata else None,
-        "classes": found.classes,
-        "probability_threshold": found.probability_threshold,
-        "ood_threshold": found.ood_threshold,
-    }
+    """Write the page, an .onnx model, the spotter and the runtime of a checked package into a folder."""
+    reader = Classifier.load(model)
     web = folder / "web"
     (web / "ort").mkdir(parents=True, exist_ok=True)
-    (web / "model.json").write_text(json.dumps(info), encoding="utf-8")
+    (web / "model.json").write_text(json.dumps(page_data(reader)), encoding="utf-8")
     if model != web / "mnist_cnn.onnx":
         shutil.copyfile(model, web / "mnist_cnn.onnx")
-    shutil.copyfile(WEB / "index.html", folder / "index.html")
-    for name in ("app.js", "answer.js", "drawing.js", "style.css", "icon.svg"):
+    if reader.reads_digits:
+        shutil.copyfile(spotter.PACKAGED, web / "spotter.onnx")
+    html = (WEB / "index.html").read_text(encoding="utf-8")
+    policy = f'<head>\n  <meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    (folder / "index.html").write_text(html.replace("<head>", policy, 1), encoding="utf-8")
+    for name in ("app.js", "answer.js", "drawing.js", "strokes.js", "style.css", "icon.svg"):
         shutil.copyfile(WEB / name, web / name)
     shutil.copyfile(WEB / "reader_local.js", web / "reader.js")
+    shutil.copytree(WEB / "local", web / "local", dirs_exist_ok=True)
     for name in RUNTIME:
         shutil.copyfile(package / "dist" / name, web / "ort" / name)
+
+
+def page_data(reader: Classifier) -> dict[str, Any]:
+    """Return what the page needs to know: the model, and the constants of each module that has a twin in JavaScript."""
+    model = {
+        "name": reader.model.metadata["name"],
+        "dataset": reader.model.metadata["dataset"],
+        "accuracy": float(reader.model.metadata["accuracy"]) if "accuracy" in reader.model.metadata else None,
+        "classes": reader.classes,
+        "probability_threshold": reader.model.probability_threshold,
+        "ood_threshold": reader.model.ood_threshold,
+        "weight": reader.weight,
+        "reads_digits": reader.reads_digits,
+    }
+    return {"model": model, "constants": {module.__name__.rsplit(".", 1)[-1]: constants(module) for module in TWINS}}
+
+
+def constants(module: ModuleType) -> dict[str, Any]:
+    """Return the numbers, and tuples of numbers, that a module has as constants."""
+    return {name: value for name, value in vars(module).items() if name.isupper() and is_numeric(value)}
+
+
+def is_numeric(value: object) -> bool:
+    """Return whether a value is a number or a tuple of numbers."""
+    return isinstance(value, int | float) or (isinstance(value, tuple) and all(map(is_numeric, value)))

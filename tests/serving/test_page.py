@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import functools
-import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -194,42 +193,40 @@ def test_doubt_says_whether_it_is_improbable_or_unlike_digits(either: Page, stro
     assert sentence == f"Not sure: {f'only {likely} likely' if improbable else unlike}"
 
 
-def test_doubt_about_several_digits_says_which_and_why(browser: Browser, static_url: str) -> None:
-    with visiting(browser, static_url) as alone:
-        alone.locator("#several").check()
-        draw(alone, [*half(HOOK, 0.0), *half(TRIANGLE, 0.5)])
-        pattern = r"^Not sure: \d is only \d+\.\d % likely; \d is unlike the digits that the model knows$"
-        expect(alone.locator("#sure")).to_have_text(re.compile(pattern), timeout=SOON)
+def test_a_drawing_in_which_no_digit_is_found_is_told_from_none(either: Page) -> None:
+    either.locator("#several").check()
+    draw(either, TRIANGLE)
+    says(either, "No digit found")
+    either.keyboard.press("Escape")
+    says(either, "No digit yet")
 
 
-def test_a_drawing_in_which_no_digit_is_found_is_told_from_none(page: Page) -> None:
-    page.locator("#several").check()
-    draw(page, TRIANGLE)
-    says(page, "No digit found")
-    page.keyboard.press("Escape")
-    says(page, "No digit yet")
+def test_among_several_what_is_no_digit_is_left_out(either: Page) -> None:
+    either.locator("#several").check()
+    draw(either, [*half(SEVEN, 0.0), *half(TRIANGLE, 0.5)])
+    says(either, "7")
 
 
-def test_among_several_the_server_leaves_out_what_is_no_digit(page: Page) -> None:
-    page.locator("#several").check()
-    draw(page, [*half(SEVEN, 0.0), *half(TRIANGLE, 0.5)])
-    says(page, "7")
+@pytest.mark.parametrize("strokes", [TWO, FOUR, SEVEN], ids=["2", "4", "7"])
+def test_a_tiny_drawing_is_read(either: Page, strokes: list[Points]) -> None:
+    draw(either, [[(0.3 + x / 8, 0.6 + y / 8) for x, y in points] for points in strokes])
+    says(either, {id(TWO): "2", id(FOUR): "4", id(SEVEN): "7"}[id(strokes)])
 
 
-def test_what_is_no_digit_is_marked(page: Page) -> None:
-    draw(page, STAR)
-    expect(page.locator("#sure")).to_contain_text("Not sure", timeout=SOON)
+def test_what_is_no_digit_is_marked(either: Page) -> None:
+    draw(either, STAR)
+    expect(either.locator("#sure")).to_contain_text("Not sure", timeout=SOON)
 
 
-def test_photos_are_chosen_pasted_and_dropped(page: Page) -> None:
-    page.set_input_files("#file", ROOT / "images" / "own_digit.jpg")
-    says(page, "4")
-    page.locator("#several").check()
+def test_photos_are_chosen_pasted_and_dropped(either: Page) -> None:
+    either.set_input_files("#file", ROOT / "images" / "own_digit.jpg")
+    says(either, "4")
+    either.locator("#several").check()
     for kind in ("paste", "drop"):
-        page.locator("#clear").click()
-        says(page, "No digit yet")
-        give(page, ROOT / "images" / "own_digits.jpg", kind)
-        says(page, "17324")
+        either.locator("#clear").click()
+        says(either, "No digit yet")
+        give(either, ROOT / "images" / "own_digits.jpg", kind)
+        says(either, "17324")
 
 
 def give(page: Page, photo: Path, kind: str) -> None:
@@ -247,18 +244,18 @@ def give(page: Page, photo: Path, kind: str) -> None:
     )
 
 
-def test_real_pictures_are_read(page: Page, real_digits: Path) -> None:
+def test_real_pictures_are_read(either: Page, real_digits: Path) -> None:
     for digit in "038":
-        page.set_input_files("#file", sorted((real_digits / digit).iterdir())[0])
-        says(page, digit)
+        either.set_input_files("#file", sorted((real_digits / digit).iterdir())[0])
+        says(either, digit)
 
 
-def test_a_file_that_is_no_picture_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_is_refused_in_words(either: Page, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    page.set_input_files("#file", tmp_path / "notes.txt")
-    says(page, "That is not a picture")
-    page.wait_for_timeout(300)
-    says(page, "That is not a picture")
+    either.set_input_files("#file", tmp_path / "notes.txt")
+    says(either, "That is not a picture")
+    either.wait_for_timeout(300)
+    says(either, "That is not a picture")
 
 
 def test_a_late_answer_does_not_replace_a_newer_one(page: Page) -> None:
@@ -276,26 +273,19 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page) -> None:
 
 
 def test_the_page_without_a_server_reads_the_same(page: Page, static_url: str, browser: Browser) -> None:
-    alone = browser.new_page(viewport={"width": 980, "height": 820})
-    asked: list[str] = []
-    alone.on("request", lambda request: asked.append(request.url))
-    alone.goto(static_url)
-    for strokes, digit in ((ONE, "1"), (TWO, "2"), (FOUR, "4"), (SEVEN, "7"), (ZERO, "0")):
-        chances = []
-        for shown in (page, alone):
-            draw(shown, strokes)
-            says(shown, digit)
-            chances.append([float(bar.get_attribute("value") or 0) for bar in shown.locator("meter").all()])
-            shown.keyboard.press("Escape")
-            says(shown, "No digit yet")
-        # The server combines two networks' probabilities; the page alone has only the classifier.
-        assert max(abs(one - other) for one, other in zip(*chances, strict=True)) < 0.25
-    alone.locator("#several").check()
-    draw(alone, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
-    says(alone, "72")
-    alone.set_input_files("#file", ROOT / "images" / "own_digit.jpg")
-    says(alone, "No answer")
-    assert all(address.startswith((static_url, "blob:")) for address in asked)
+    with visiting(browser, static_url) as alone:
+        for strokes, digit in ((ONE, "1"), (TWO, "2"), (FOUR, "4"), (SEVEN, "7"), (ZERO, "0")):
+            chances = []
+            for shown in (page, alone):
+                draw(shown, strokes)
+                says(shown, digit)
+                chances.append([float(bar.get_attribute("value") or 0) for bar in shown.locator("meter").all()])
+                shown.keyboard.press("Escape")
+                says(shown, "No digit yet")
+            assert max(abs(one - other) for one, other in zip(*chances, strict=True)) < 0.02
+        alone.locator("#several").check()
+        draw(alone, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
+        says(alone, "72")
 
 
 def half(strokes: Sequence[Points], left: float) -> list[Points]:

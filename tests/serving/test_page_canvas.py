@@ -45,12 +45,6 @@ def page(form: str, request: pytest.FixtureRequest, browser: Browser) -> Iterato
         yield opened
 
 
-@pytest.fixture
-def photo_says(form: str) -> str:
-    """What the page says of the photo: without a server it shows photos and reads none."""
-    return "4" if form == "url" else "No answer"
-
-
 def choose(page: Page, photo: Path) -> None:
     """Choose a file as a person does: the browser tells the page only where it is another than before."""
     session = page.context.new_cdp_session(page)
@@ -132,16 +126,16 @@ def test_the_mouse_does_not_join_a_fingers_stroke(page: Page) -> None:
 
 
 @pytest.mark.parametrize("before", ["nothing", "strokes", "photo"])
-def test_a_stroke_that_the_system_takes_back_is_gone(page: Page, before: str, photo_says: str) -> None:
+def test_a_stroke_that_the_system_takes_back_is_gone(page: Page, before: str) -> None:
     if before == "strokes":
         draw(page, SEVEN)
     elif before == "photo":
         give(page, PHOTO, "drop")
-        says(page, photo_says)
+        says(page, "4")
     kept = drawn(page)
     fingers(page, [[point] for point in LINE], "touchCancel")
     if before == "photo":
-        says(page, photo_says)  # its box has been drawn again
+        says(page, "4")  # its box has been drawn again
     shows(page, kept)
     draw(page, TWO)
     assert drawn(page) != kept
@@ -170,8 +164,8 @@ ACTS: dict[str, Act] = {
 
 
 @pytest.mark.parametrize("undo", ["button", "key"])
-def test_whatever_was_done_is_undone(page: Page, undo: str, photo_says: str) -> None:
-    empty, photo = "No digit yet", photo_says
+def test_whatever_was_done_is_undone(page: Page, undo: str) -> None:
+    empty, photo = "No digit yet", "4"
     done = [("seven", "7"), ("clear", empty), ("photo", photo), ("escape", empty), ("seven", "7"), ("photo", photo)]
     done += [("seven", "7")]
     seen = [(drawn(page), empty)]

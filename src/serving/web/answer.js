@@ -57,6 +57,10 @@ export function nothing(drawn) {
   fail(`No ${kind} ${drawn ? "found" : "yet"}`, "", false);
 }
 
+export function wait(words) {
+  fail("Reading…", words, false);
+}
+
 export function fail(title, sentence, problem = true) {
   say(title, sentence, problem);
   element("digit").className = "words";

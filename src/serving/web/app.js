@@ -1,10 +1,12 @@
 // The page: what is on the canvas is read, and what it says is told.
 
-import { fail, introduce, nothing, tell } from "./answer.js";
-import { BRUSH, canUndo, canvas, clear, isEmpty, look, mark, show, undo } from "./drawing.js";
+import { fail, introduce, nothing, tell, wait } from "./answer.js";
+import { canUndo, canvas, clear, isEmpty, look, mark, show, undo } from "./drawing.js";
 import { docs, modelInfo, read } from "./reader.js";
+import { legible } from "./strokes.js";
 
 const PAUSE = 60; // milliseconds without a new point before the drawing is read
+const PATIENCE = 400; // milliseconds without an answer before the page says what it is doing
 const RETRY = 3000; // milliseconds before a request that failed temporarily is sent again
 
 const element = (id) => document.getElementById(id);
@@ -31,15 +33,17 @@ async function ask() {
   timer = null;
   const number = (asked += 1);
   const several = element("several").checked;
+  const start = performance.now();
+  const progress = (words) => number === asked && number > shown && performance.now() - start > PATIENCE && wait(words);
   try {
-    const answer = await answerTo(several);
+    const answer = await answerTo(several, progress);
     if (number <= shown) return; // a newer answer is on the page already
     shown = number;
     mark((answer?.digits ?? []).map(({ box }) => box));
     if (answer?.digits.length) tell(answer, several);
     else nothing(answer !== null);
   } catch (error) {
-    if (number <= shown) return;
+    if (number <= shown || number < asked) return; // a newer question is being answered
     mark([]);
     const temporary = error.cause === "temporary";
     fail("No answer", temporary ? `${error.message}; this page asks again by itself` : error.message);
@@ -47,11 +51,12 @@ async function ask() {
   }
 }
 
-async function answerTo(several) {
+async function answerTo(several, progress) {
   info ??= await connect();
   if (isEmpty()) return null;
   const { strokes, photo } = look();
-  const answer = await read({ photo: photo?.blob, canvas, strokes, brush: BRUSH }, several);
+  const drawing = photo ? null : legible(strokes, canvas.width, canvas.height);
+  const answer = await read({ photo: photo?.blob, drawing, strokes }, several, progress);
   if (answer.model && answer.model.hash !== info.hash) info = await connect(); // the server restarted with another model
   return answer;
 }

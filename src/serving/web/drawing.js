@@ -1,7 +1,8 @@
 // What is on the canvas, strokes or a photo, and all that was there before, for Undo.
 // The canvas tells with "change" that something else is on it, and with "input" that a stroke grows.
 
-export const BRUSH = 46; // of the canvas' 560 pixels
+import { paint } from "./strokes.js";
+
 export const canvas = document.getElementById("canvas");
 const paper = canvas.getContext("2d", { willReadFrequently: true });
 const EMPTY = { strokes: [], photo: null }; // strokes are lists of [x, y]
@@ -65,17 +66,7 @@ function draw() {
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
   if (content.photo) drawPhoto(content.photo);
-  paper.lineCap = paper.lineJoin = "round";
-  paper.strokeStyle = paper.shadowColor = "#16181d";
-  paper.lineWidth = BRUSH - 6;
-  paper.shadowBlur = 6;
-  for (const stroke of content.strokes) {
-    paper.beginPath();
-    paper.moveTo(...stroke[0]);
-    for (const point of stroke.length > 1 ? stroke : [[stroke[0][0] + 0.1, stroke[0][1]]]) paper.lineTo(...point);
-    paper.stroke();
-  }
-  paper.shadowBlur = 0;
+  paint(paper, content.strokes);
 }
 
 function drawPhoto({ bitmap, scale }) {

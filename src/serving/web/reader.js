@@ -1,11 +1,11 @@
-// Sends a photo, or the canvas, to the REST service.
+// Sends a photo, or a drawing, to the REST service.
 // Errors are for people; the cause "temporary" means that the same request may succeed later.
 
 export const docs = true; // the service has a page that documents it
 const TIMEOUT = 30_000; // milliseconds; the server's own for a body is 10,000
 
-export async function read({ photo, canvas }, several) {
-  const body = photo ?? (await new Promise((done) => canvas.toBlob(done, "image/png")));
+export async function read({ photo, drawing }, several) {
+  const body = photo ?? (await new Promise((done) => drawing.toBlob(done, "image/png")));
   const headers = { "content-type": body.type || "application/octet-stream" };
   const { results, model } = await send(`${several ? "read" : "predict"}?images=true`, { method: "POST", headers, body });
   return { ...results[0], model };

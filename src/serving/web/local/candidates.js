@@ -1,0 +1,85 @@
+// A picture becomes candidates: the 28x28 images that may be its digits; see src/pictures/candidates.py.
+
+import { constants, model } from "./constants.js";
+import { cutOut } from "./digit_crop.js";
+import { textLines } from "./lines.js";
+import { clip, round } from "./numbers.js";
+import { map } from "./pixels.js";
+import { SIDE, isMnistStyle, toMnist } from "./preprocess.js";
+import { strokesToMnist } from "./strokes_to_mnist.js";
+import { boxOf, digitsOf } from "../strokes.js";
+
+const { ROTATION, MIN_RANGE } = constants.candidates;
+
+/**
+ * @typedef {object} Candidate a possible digit
+ * @property {import("./pixels.js").Pixels[]} images its 28x28 test-time augmentations
+ * @property {number[]} box left, top, width and height in the picture
+ * @property {number} line index of the line of text
+ * @property {Float32Array} [scores] those of the spotter, [10]
+ * @property {boolean} [unspotted] whether the spotter found no digit, so that the answer cannot be trusted
+ */
+
+/**
+ * Prepare a picture's digit, or all of its digits in reading order.
+ * @param {import("./image_io.js").Picture} picture
+ * @param {import("./spotter.js").Spotter | null} spotter null if the model's classes are not the digits that it knows
+ * @returns {Promise<Candidate[]>}
+ */
+export async function prepare(picture, several, spotter, progress) {
+  const { grey, strokes } = picture;
+  const small = grey.width === SIDE && grey.height === SIDE;
+  if (small && !several && isMnistStyle(grey)) return smallCandidate(grey);
+  if (!spotter) return drawnCandidates(picture, several);
+  const found = await spotter.spot(grey, progress);
+  if (several) return textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number)));
+  const clearest = found.reduce((best, digit) => (digit.probability > (best?.probability ?? 0) ? digit : best), null);
+  if (clearest) return [spottedCandidate(clearest, picture, 0)];
+  if (strokes) return drawnCandidates(picture, false).map((candidate) => ({ ...candidate, unspotted: true }));
+  return small ? smallCandidate(grey) : [];
+}
+
+/** Make the candidates of strokes, whose widths are known, without looking at pixels. */
+function drawnCandidates({ strokes }, several) {
+  if (!strokes) throw new Error(`this page reads photos of digits only, and ${model.name} knows others; \`mnist-cnn serve\` reads photos too`);
+  const digits = several ? digitsOf(strokes) : [strokes];
+  return digits.map((own) => ({
+    images: testTimeAugmentations(strokesToMnist(own)),
+    box: boxOf(own),
+    line: 0,
+  }));
+}
+
+/** Make the candidate of a detection. */
+function spottedCandidate(detection, { grey, scale }, line) {
+  const { mask, sides } = cutOut(grey, detection);
+  const [left, top, right, bottom] = sides.map((side) => round(side * scale));
+  const box = [Math.max(left, 0), Math.max(top, 0), Math.max(right - left, 1), Math.max(bottom - top, 1)];
+  return { images: testTimeAugmentations(toMnist(mask)), box, line, scores: detection.scores };
+}
+
+/** Make the candidate of a 28x28 image as it is; none if it is blank. */
+function smallCandidate(image) {
+  if (Math.max(...image.data) - Math.min(...image.data) < MIN_RANGE) return [];
+  return [{ images: [image], box: [0, 0, SIDE, SIDE], line: 0 }];
+}
+
+/** A 28x28 image and two slightly rotated copies, since handwriting slants differently from MNIST's. */
+export function testTimeAugmentations(image) {
+  return [image, rotated(image, -ROTATION), rotated(image, ROTATION)];
+}
+
+/** Rotate a 28x28 image by degrees, counter-clockwise, with linear interpolation. */
+function rotated(image, degrees) {
+  const [cos, sin] = [Math.cos, Math.sin].map((part) => part((degrees * Math.PI) / 180));
+  const middle = (SIDE - 1) / 2;
+  const at = (x, y) => image.data[clip(y, 0, SIDE - 1) * SIDE + clip(x, 0, SIDE - 1)];
+  return map(image, (_, place) => {
+    const [right, down] = [(place % SIDE) - middle, Math.floor(place / SIDE) - middle];
+    const [x, y] = [middle + cos * right - sin * down, middle + sin * right + cos * down];
+    const [left, top] = [Math.floor(x), Math.floor(y)];
+    const upper = at(left, top) * (left + 1 - x) + at(left + 1, top) * (x - left);
+    const lower = at(left, top + 1) * (left + 1 - x) + at(left + 1, top + 1) * (x - left);
+    return round(upper * (top + 1 - y) + lower * (y - top));
+  });
+}

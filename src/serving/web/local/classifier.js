@@ -1,0 +1,111 @@
+// The reader: a picture becomes digits, with calibrated probabilities; see src/classifier.py.
+
+import * as ort from "../ort/ort.wasm.min.mjs";
+import { prepare } from "./candidates.js";
+import { constants, model } from "./constants.js";
+import { argmax, clip, mean, sum } from "./numbers.js";
+import { SIDE } from "./preprocess.js";
+import { Spotter } from "./spotter.js";
+
+const { CHUNK, LEAST, PLATT } = constants.classifier;
+
+/**
+ * @typedef {object} Prediction a digit, as the REST service gives it
+ * @property {number} digit the most probable class, from 0
+ * @property {string} label the name of that class
+ * @property {number} probability of that class
+ * @property {number[]} probabilities calibrated, [classes]
+ * @property {boolean} confident whether the probability and the out-of-distribution score pass the model's thresholds
+ * @property {number[]} box left, top, width and height, in pixels of the picture
+ * @property {number} line index of the line of text, from 0
+ * @property {number[][]} image the network's input, 28 rows of 28 greys
+ */
+
+/** Join the labels of each line to text; names of more than one letter are separated by spaces. */
+function text(digits) {
+  const lines = Array.from({ length: (digits.at(-1)?.line ?? -1) + 1 }, (_, number) => digits.filter(({ line }) => line === number));
+  return lines.map(joined).join("\n");
+}
+
+const joined = (digits) => digits.map(({ label }) => label).join(digits.every(({ label }) => label.length === 1) ? "" : " ");
+
+/** A trained network that reads pictures. */
+export class Classifier {
+  constructor(session, spotter) {
+    this.session = session;
+    this.spotter = spotter;
+  }
+
+  /** Load the networks of the page. */
+  static async load() {
+    ort.env.wasm.numThreads = 1; // more need headers that static hosts do not send
+    ort.env.wasm.wasmPaths = new URL("../ort/", import.meta.url).href;
+    const session = (name) => ort.InferenceSession.create(new URL(`../${name}`, import.meta.url).href);
+    const classifier = await session("mnist_cnn.onnx");
+    return new Classifier(classifier, model.reads_digits ? new Spotter(await session("spotter.onnx")) : null);
+  }
+
+  /**
+   * Read the digit of a picture, or every digit in reading order.
+   * @param {import("./image_io.js").Picture} picture
+   * @param {(done: number) => Promise} progress called now and then with the share that is done, 0..1
+   * @returns {Promise<{text: string, digits: Prediction[]}>}
+   */
+  async read(picture, several, progress) {
+    const candidates = await prepare(picture, several, this.spotter, progress);
+    const outputs = await this.infer(candidates.flatMap(({ images }) => images));
+    const digits = candidates.map((candidate) => this.prediction(candidate, outputs.splice(0, candidate.images.length)));
+    return { text: text(digits), digits };
+  }
+
+  /** Average the outputs of a candidate's test-time augmentations. @returns {Prediction} */
+  prediction({ images, box, line, scores, unspotted }, outputs) {
+    const own = model.classes.map((_, digit) => mean(outputs.map(({ probabilities }) => probabilities[digit])));
+    const probabilities = scores ? combine(scores, own, model.weight) : own;
+    const digit = argmax(probabilities);
+    const oodScore = mean(outputs.map(({ oodScore }) => oodScore));
+    const trusted = probabilities[digit] >= model.probability_threshold && oodScore <= model.ood_threshold;
+    return {
+      digit,
+      label: model.classes[digit],
+      probability: probabilities[digit],
+      probabilities,
+      confident: trusted && !unspotted,
+      box,
+      line,
+      image: Array.from({ length: SIDE }, (_, y) => [...images[0].data.subarray(y * SIDE, (y + 1) * SIDE)]),
+    };
+  }
+
+  /** Classify 28x28 images. @returns {Promise<{probabilities: Float32Array, oodScore: number}[]>} */
+  async infer(images) {
+    const outputs = [];
+    for (let start = 0; start < images.length; start += CHUNK) {
+      const batch = images.slice(start, start + CHUNK);
+      const values = Uint8Array.from(batch.flatMap(({ data }) => [...data]));
+      const pixels = new ort.Tensor("uint8", values, [batch.length, SIDE, SIDE]);
+      const { probabilities, ood_score } = await this.session.run({ pixels });
+      const classes = model.classes.length;
+      batch.forEach((_, row) => {
+        const own = probabilities.data.slice(row * classes, (row + 1) * classes);
+        outputs.push({ probabilities: own, oodScore: ood_score.data[row] });
+      });
+    }
+    return outputs;
+  }
+}
+
+/**
+ * Combine the spotter's scores and the classifier's probabilities of a detected digit.
+ * @returns {number[]} their weighted geometric mean; what the calibrated probability of the detection lacks to 1 is
+ *   spread evenly
+ */
+export function combine(scores, probabilities, weight) {
+  const least = (value) => Math.log(Math.max(value, LEAST));
+  const logMean = probabilities.map((value, digit) => (1 - weight) * least(scores[digit]) + weight * least(value));
+  const shares = logMean.map((value) => Math.exp(value - Math.max(...logMean)));
+  const presence = clip(Math.max(...scores), LEAST, 1 - LEAST);
+  const logOdds = PLATT[0] * Math.log(presence / (1 - presence)) + PLATT[1];
+  const probability = 1 / (1 + Math.exp(-logOdds));
+  return shares.map((share) => (probability * share) / sum(shares) + (1 - probability) / shares.length);
+}

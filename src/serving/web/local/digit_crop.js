@@ -1,0 +1,73 @@
+// Each detected digit is cut out and binarized, for the classifier to read it again; see src/pictures/digit_crop.py.
+
+import { constants } from "./constants.js";
+import { gaussianBlur } from "./filters.js";
+import { connectedComponents, inverted, otsu, topHat } from "./morphology.js";
+import { mean, round } from "./numbers.js";
+import { boundingBox, crop, map, pixels } from "./pixels.js";
+import { AREA, CUBIC, resize } from "./resize.js";
+
+const { HEIGHT, MARGIN, WIDEST_STROKE, MIN_CONTRAST, SLACK, WITHIN, SPECK } = constants.digit_crop;
+
+/**
+ * Cut a digit out of a picture.
+ * @param {import("./pixels.js").Pixels} grey uint8
+ * @param {import("./detections.js").Detection} detection
+ * @returns {{mask: import("./pixels.js").Pixels, sides: number[]}} its foreground, empty where there is none; and the left,
+ *   top, right and bottom of the foreground in the picture, or of the detection where there is none
+ */
+export function cutOut(grey, { box }) {
+  const [left, top, right, bottom] = box;
+  const margin = MARGIN * (bottom - top) + 1;
+  const [x0, y0] = [left, top].map((side) => Math.max(Math.trunc(side - margin), 0));
+  const x1 = Math.min(Math.trunc(right + margin) + 1, grey.width);
+  const y1 = Math.min(Math.trunc(bottom + margin) + 1, grey.height);
+  if (x1 <= x0 || y1 <= y0) return { mask: pixels(2, 2), sides: box };
+  const scale = HEIGHT / (bottom - top);
+  const [width, height] = [x1 - x0, y1 - y0].map((side) => Math.max(round(side * scale), 2));
+  const digit = resize(crop(grey, x0, y0, x1, y1), width, height, scale < 1 ? AREA : CUBIC);
+  const mask = foregroundWithin(digit, [left - x0, top - y0, right - x0, bottom - y0].map((side) => side * scale));
+  const inner = boundingBox(mask);
+  if (!inner) return { mask, sides: box };
+  const [x, y, wide, high] = inner.map((side) => side / scale);
+  return { mask, sides: [x0 + x, y0 + y, x0 + x + wide, y0 + y + high] };
+}
+
+/**
+ * Binarize a crop: top-hat transform, Otsu's threshold, and the connected components that lie in the digit's box.
+ * @param {import("./pixels.js").Pixels} digit uint8, the digit and some background
+ * @param {number[]} inner left, top, right and bottom of its box
+ * @returns {import("./pixels.js").Pixels} mask
+ */
+function foregroundWithin(digit, inner) {
+  const box = boxMask(digit, inner);
+  const inBox = (values) => values.filter((_, place) => box.data[place]);
+  const blurred = gaussianBlur(digit, 1);
+  const smooth = backgroundIsLight(blurred, inBox) ? inverted(blurred) : blurred;
+  const contrast = topHat(smooth, WIDEST_STROKE);
+  if (inBox(contrast.data).every((value) => value < MIN_CONTRAST)) return pixels(digit.width, digit.height);
+  const level = otsu(inBox(contrast.data));
+  const { labels, areas } = connectedComponents(map(contrast, (value) => value > level));
+  const inside = areas.map(() => 0);
+  for (const label of inBox(labels)) inside[label] += 1;
+  const largest = Math.max(0, ...inside.slice(1));
+  const within = areas.map((area, label) => label > 0 && inside[label] > WITHIN * area);
+  const any = within.some((yes, label) => yes && inside[label] > SPECK * largest);
+  return map(box, (yes, place) => yes && labels[place] > 0 && (!any || within[labels[place]]));
+}
+
+function boxMask({ width, height }, inner) {
+  const slack = SLACK * (inner[3] - inner[1]);
+  const [x0, y0] = inner.slice(0, 2).map((side) => Math.max(Math.trunc(side - slack), 0));
+  const [x1, y1] = inner.slice(2).map((side) => Math.trunc(side + slack) + 1);
+  const box = pixels(width, height);
+  for (let y = y0; y < Math.min(y1, height); y += 1) box.data.fill(1, y * width + x0, y * width + Math.min(x1, width));
+  return box;
+}
+
+/** Whether the larger side of Otsu's threshold, in a digit's box and around it, is the lighter one. */
+function backgroundIsLight({ data }, inBox) {
+  const level = otsu(data);
+  const light = Float32Array.from(data, (grey) => grey > level);
+  return mean(inBox(light)) + mean(light) > 1;
+}

@@ -1,0 +1,96 @@
+// The spotter finds the digits of a grey picture of any size, with a fully convolutional network; see
+// src/pictures/spotter.py.
+
+import * as ort from "../ort/ort.wasm.min.mjs";
+import { constants } from "./constants.js";
+import { localContrast } from "./contrast.js";
+import { meanProbability, modeHeight, ofHeight, peaks, sameHeight, suppress, union, withWeights } from "./detections.js";
+import { round } from "./numbers.js";
+import { place } from "./pixels.js";
+import { AREA, CUBIC, resize } from "./resize.js";
+
+const { MULTIPLE, SMALLEST, LARGEST, LOOKS, BUDGET, MOST, VISIBLE, CLOSER } = constants.spotter;
+const { CLEAR } = constants.detections;
+
+/** A trained spotter. */
+export class Spotter {
+  /** @param {ort.InferenceSession} session of an .onnx file that `mnist-cnn train-spotter` wrote */
+  constructor(session) {
+    this.session = session;
+  }
+
+  /**
+   * Find the digits of a picture.
+   *
+   * An image pyramid is searched from its top. Where most detections have a height that the network reads well, the
+   * picture is read at that scale; when a reading is clear, one closer level is the last.
+   * @param {import("./pixels.js").Pixels} grey uint8
+   * @param {(done: number) => Promise} progress called before each scale with the share of scales that are done
+   * @returns {Promise<import("./detections.js").Detection[]>}
+   */
+  async spot(grey, progress) {
+    const pyramid = imagePyramid(grey);
+    const readings = [];
+    const scales = searchScales(grey);
+    let [before, height] = [[], 0];
+    for (const [number, scale] of scales.entries()) {
+      await progress(number / scales.length);
+      const found = await this.detect(pyramid, scale);
+      const mode = modeHeight([...before, ...found]);
+      before = found;
+      if (mode > VISIBLE / scale / (number + 1 < scales.length ? 2 : 8) && !sameHeight(mode, height)) {
+        height = mode;
+        readings.push(await this.read(pyramid, height));
+      }
+      if (readings.length && scale * height > VISIBLE * CLOSER && Math.max(...readings.map(meanProbability)) > CLEAR) break;
+    }
+    return union(readings);
+  }
+
+  /** Detect digits of about a height, in pixels, at several scales, and merge the detections. */
+  async read(pyramid, height) {
+    const found = [];
+    let budget = BUDGET;
+    for (const [number, look] of LOOKS.entries()) {
+      const scale = look / height;
+      budget -= round(pyramid[0].data.length * scale ** 2);
+      if (number === 0 || budget >= 0) found.push(...(await this.detect(pyramid, scale)));
+    }
+    return suppress(ofHeight(found, height));
+  }
+
+  /** Detect digits in a scaled picture. @returns {Promise<Float32Array[]>} weighted peaks, boxes in pixels of the picture */
+  async detect(pyramid, wanted) {
+    const [whole] = pyramid;
+    const scale = Math.min(wanted, Math.sqrt(MOST / whole.data.length));
+    const [width, height] = [whole.width, whole.height].map((side) => Math.max(round(side * scale), 1));
+    const nearest = pyramid.findLast((level) => level.height >= height) ?? whole;
+    const contrast = localContrast(resize(nearest, width, height, scale < 1 ? AREA : CUBIC));
+    const [right, bottom] = [width, height].map((side) => Math.ceil(side / MULTIPLE) * MULTIPLE);
+    const input = new ort.Tensor("float32", place(contrast, right, bottom, 0, 0).data, [1, 1, bottom, right]);
+    const { output } = await this.session.run({ contrast: input });
+    const found = withWeights(peaks(output.data, ...output.dims.slice(2)));
+    for (const peak of found) {
+      for (const side of [10, 12]) peak[side] *= whole.width / width;
+      for (const side of [11, 13]) peak[side] *= whole.height / height;
+    }
+    return found;
+  }
+}
+
+/** Halve a picture repeatedly, down to the smallest level that is searched. @returns {import("./pixels.js").Pixels[]} */
+export function imagePyramid(grey) {
+  const levels = [grey];
+  for (let last = grey; Math.min(last.width, last.height) >= 4 && last.height >= 2 * SMALLEST; last = levels.at(-1)) {
+    levels.push(resize(last, Math.ceil(last.width / 2), Math.ceil(last.height / 2), AREA));
+  }
+  return levels;
+}
+
+/** The scales at which a picture of a size is searched: doubling, up to its own size or the largest. */
+export function searchScales({ width, height }) {
+  const first = SMALLEST / height;
+  const own = Math.min(1, Math.sqrt(LARGEST / (width * height)));
+  const last = Math.max(own, height < 3 * SMALLEST ? 2 * first : 0);
+  return Array.from({ length: 12 }, (_, n) => first * 2 ** n).filter((scale, n) => scale <= last * 1.2 || n === 0);
+}

@@ -1,0 +1,32 @@
+// Reads pictures beside the page, which stays responsive. Messages are answered in turn; an older one is given up when
+// a newer one has come.
+
+const ready = import("./classifier.js").then(async ({ Classifier }) => {
+  const { model } = await import("./constants.js");
+  const { readPicture, toGrey } = await import("./image_io.js");
+  const classifier = await Classifier.load();
+  postMessage({ model });
+  return { classifier, readPicture, toGrey };
+});
+ready.catch(() => postMessage({ failed: true }));
+
+let newest = 0;
+let queue = Promise.resolve();
+
+onmessage = ({ data }) => {
+  newest = data.number;
+  queue = queue.then(() => answer(data)).catch(({ message }) => postMessage({ number: data.number, problem: message }));
+};
+
+async function answer({ number, photo, drawing, strokes, several }) {
+  const { classifier, readPicture, toGrey } = await ready;
+  const step = async (words) => {
+    postMessage({ number, words });
+    await new Promise((done) => setTimeout(done)); // a newer message may come in
+    if (number < newest) throw new Error("a newer picture is read instead");
+  };
+  await step("Reading the picture");
+  const picture = photo ? await readPicture(photo) : { grey: toGrey(drawing), scale: 1, strokes };
+  const looking = (done) => step(`Looking for digits: ${Math.round(100 * done)} %`);
+  postMessage({ number, answer: await classifier.read(picture, several, looking) });
+}
