@@ -92,7 +92,8 @@ class Reading:
         """The text of each line: spaces between numbers, and between names of more than one letter."""
         if self.written is not None:
             return self.written
-        return tuple(line_text(tuple(line)) for _, line in itertools.groupby(self.digits, key=lambda one: one.line))
+        lines = itertools.groupby(self.digits, key=lambda one: one.line)
+        return tuple(line_text(tuple(line), self.turned) for _, line in lines)
 
     @property
     def text(self) -> str:
@@ -111,15 +112,24 @@ class Reading:
         return bool(self.digits) and all(digit.confident for digit in self.digits)
 
 
-def line_text(digits: Sequence[Prediction]) -> str:
+def line_text(digits: Sequence[Prediction], turned: int = 0) -> str:
     """Join the digits of a line; those more than two digit widths apart belong to different numbers."""
-    width = digit_width([digit.box for digit in digits if digit.box])
+    boxes = [turn_box(digit.box, turned) if digit.box else None for digit in digits]
+    width = digit_width([box for box in boxes if box])
     numbers: list[list[str]] = [[]]
-    for before, digit in zip((None, *digits), digits, strict=False):
-        if before and before.box and digit.box and digit.box[0] - before.box[0] - before.box[2] > GAP * width:
+    for before, box, digit in zip((None, *boxes), boxes, digits, strict=False):
+        if before and box and box[0] - before[0] - before[2] > GAP * width:
             numbers.append([])
         numbers[-1].append(digit.label or "")
     return " ".join(map(joined, numbers))
+
+
+def turn_box(box: Box, turned: int) -> Box:
+    """Return a box in the picture turned clockwise by some degrees, apart from a shift."""
+    left, top, width, height = box
+    for _ in range(turned // 90):
+        left, top, width, height = -top - height, left, height, width
+    return left, top, width, height
 
 
 def grid_lines(digits: Sequence[Prediction], columns: Sequence[int], rows: int, width: int) -> tuple[str, ...]:

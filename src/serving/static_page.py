@@ -6,14 +6,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mnist_cnn import classifier
+from mnist_cnn import classifier, fusion, reading
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
 
 WEB = Path(__file__).parent / "web"
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-TWINS = (candidates, classifier, contrast, detections, digit_crop, image_io, lines, preprocess, spotter)
+TWINS = (
+    *(candidates, classifier, contrast, detections, digit_crop, fusion, image_io, lines),
+    *(preprocess, reading, spotter),
+)
 POLICY = (  # that of the service, and ONNX Runtime's WebAssembly
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'"

@@ -3,11 +3,13 @@
 import * as ort from "../ort/ort.wasm.min.mjs";
 import { prepare } from "./candidates.js";
 import { constants, model } from "./constants.js";
-import { argmax, clip, mean, sum } from "./numbers.js";
+import { combine } from "./fusion.js";
+import { argmax, mean } from "./numbers.js";
 import { SIDE } from "./preprocess.js";
+import { text } from "./reading.js";
 import { Spotter } from "./spotter.js";
 
-const { CHUNK, LEAST, PLATT } = constants.classifier;
+const { CHUNK } = constants.classifier;
 
 /**
  * @typedef {object} Prediction a digit, as the REST service gives it
@@ -20,14 +22,6 @@ const { CHUNK, LEAST, PLATT } = constants.classifier;
  * @property {number} line index of the line of text, from 0
  * @property {number[][]} image the network's input, 28 rows of 28 greys
  */
-
-/** Join the labels of each line to text; names of more than one letter are separated by spaces. */
-function text(digits) {
-  const lines = Array.from({ length: (digits.at(-1)?.line ?? -1) + 1 }, (_, number) => digits.filter(({ line }) => line === number));
-  return lines.map(joined).join("\n");
-}
-
-const joined = (digits) => digits.map(({ label }) => label).join(digits.every(({ label }) => label.length === 1) ? "" : " ");
 
 /** A trained network that reads pictures. */
 export class Classifier {
@@ -93,19 +87,4 @@ export class Classifier {
     }
     return outputs;
   }
-}
-
-/**
- * Combine the spotter's scores and the classifier's probabilities of a detected digit.
- * @returns {number[]} their weighted geometric mean; what the calibrated probability of the detection lacks to 1 is
- *   spread evenly
- */
-export function combine(scores, probabilities, weight) {
-  const least = (value) => Math.log(Math.max(value, LEAST));
-  const logMean = probabilities.map((value, digit) => (1 - weight) * least(scores[digit]) + weight * least(value));
-  const shares = logMean.map((value) => Math.exp(value - Math.max(...logMean)));
-  const presence = clip(Math.max(...scores), LEAST, 1 - LEAST);
-  const logOdds = PLATT[0] * Math.log(presence / (1 - presence)) + PLATT[1];
-  const probability = 1 / (1 + Math.exp(-logOdds));
-  return shares.map((share) => (probability * share) / sum(shares) + (1 - probability) / shares.length);
 }
