@@ -28,7 +28,7 @@ def write_digit(rng: np.random.Generator, school: School, style: Style, digit: i
     if style.font is not None:
         return render_digit(rng, school.glyphs, style, digit)
     kind = rng.random()
-    if kind < 0.5:
+    if kind < 0.5 or not school.glyphs.strokes[digit]:
         return render_strokes(rng, style, sample_template(rng, pick(rng, school.templates[digit])))
     if kind < 0.8:
         return render_strokes(rng, style, crossed(rng, digit, pick(rng, school.glyphs.strokes[digit])))
@@ -61,7 +61,8 @@ def scan(rng: np.random.Generator, ink: Pixels) -> Pixels:
     small = np.asarray(cv2.resize(ink, shape, interpolation=cv2.INTER_AREA), dtype=np.float32)
     small = small * (255 / max(float(small.max()), 1.0))
     if rng.random() < 0.5:
-        level = rng.uniform(0.4, 0.8) * float(small[small > 25].mean())  # keeps strokes thinner than a pixel whole
+        mean = float((small**2).sum()) / max(float(small.sum()), 1.0)  # of the foreground, weighted by itself
+        level = rng.uniform(0.4, 0.8) * mean  # keeps strokes thinner than a pixel whole
         small = np.where(small > level, np.float32(255), np.float32(0))
     scale = rng.uniform(18, SIDE) / side
     size = (min(round(shape[0] * scale), SIDE), min(round(shape[1] * scale), SIDE))

@@ -1,5 +1,7 @@
 """Single digits and negatives: what a network sees, seeded, and no form that is held out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.synthetic.allographs import DIGITS
 from mnist_cnn.synthetic.negatives import CHARACTERS, TEXTURES, WEIGHTS, draw_negative
 from mnist_cnn.synthetic.schools import School, is_narrow
-from mnist_cnn.synthetic.singles import draw_digit, scan
+from mnist_cnn.synthetic.singles import draw_digit, prepare, scan
 
 
 def drawn(school: School, seed: int) -> list[Pixels]:
@@ -60,3 +62,10 @@ def test_a_scan_has_few_pixels() -> None:
         image = scan(np.random.default_rng(number), ink)
         assert 16 <= np.ptp(np.nonzero(image)[0]) + 1 <= 28
         assert image.max() > 100
+
+
+def test_a_digit_without_images_is_drawn_and_a_blank_one_too(school: School) -> None:
+    glyphs = dataclasses.replace(school.glyphs, strokes=[[]] * 10, images=[np.zeros((0, 28, 28), np.uint8)] * 10)
+    lacking = dataclasses.replace(school, glyphs=glyphs)
+    assert all(draw_digit(np.random.default_rng(number), lacking, 4).any() for number in range(20))
+    assert not any(prepare(np.random.default_rng(number), np.zeros((1, 1), np.uint8)).any() for number in range(20))
