@@ -20,16 +20,18 @@ from mnist_cnn.common.distributed import all_reduce_sum, rank, shard
 from mnist_cnn.common.errors import InputError, Stopped
 from mnist_cnn.common.signals import StopRequest, deferred_signals
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, fingerprint, pixel_statistics, split_off
-from mnist_cnn.evaluate import MODELS, infer_distributed
+from mnist_cnn.evaluate import MODELS, infer, infer_distributed
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
 from mnist_cnn.models.ood import fit_ood_detector
-from mnist_cnn.training.augment import distort, serif_ones
+from mnist_cnn.training.augment import distort
 from mnist_cnn.training.config import PRESETS, TrainConfig, run_name
 from mnist_cnn.training.counter_rng import CounterRNG, epoch_order
-from mnist_cnn.training.learner import Learner, build_learner, train_step
+from mnist_cnn.training.drawn import calibration_split, check_drawable, with_drawn
+from mnist_cnn.training.learner import NEGATIVE, Learner, build_learner, train_step
 from mnist_cnn.training.resume import EpochRecord, Progress, Training, save, snapshot, start_or_resume
 from mnist_cnn.training.run_dir import RunDir
+from mnist_cnn.training.serif import serif_ones
 from mnist_cnn.training.tracking import profiled, tensorboard_log
 
 
@@ -48,6 +50,9 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) ->
         ones = train.labels == DIGITS.index("1")
         serifs = serif_ones(train.images[ones], config.augment.serif, torch.Generator().manual_seed(config.seed))
         train = Split(train.images.index_put((ones,), serifs), train.labels)
+    if config.drawn_digits or config.drawn_negatives:
+        check_drawable(dataset)
+        train = with_drawn(train, config)
     torch.manual_seed(config.seed)
     if config.init_from:
         network = load_checkpoint(config.init_from).build_model()
@@ -109,10 +114,16 @@ def train_steps(
 
 
 def step_sums(logits: Tensor, labels: Tensor, weight: float, stop: bool) -> Tensor:
-    """Return sum of losses, count of correct predictions and `stop`, float32 [3]; a shard of weight 0 adds nothing."""
+    """Return sum of losses, count of correct predictions and `stop`, float32 [3]; a shard of weight 0 adds nothing.
+
+    A negative adds its divergence from the uniform distribution, and is correct if no class has half the probability.
+    """
     own = labels[: len(labels) if weight else 0]
-    loss = F.cross_entropy(logits[: len(own)], own, reduction="sum")
-    correct = (logits[: len(own)].argmax(dim=1) == own).sum()
+    logits, negative = logits[: len(own)], own == NEGATIVE
+    loss = F.cross_entropy(logits[~negative], own[~negative], reduction="sum")
+    log_probabilities = logits[negative].log_softmax(dim=1)
+    loss = loss - (log_probabilities.mean(dim=1) + math.log(logits.shape[1])).sum()
+    correct = (logits.argmax(dim=1) == own).sum() + (log_probabilities.amax(dim=1) < math.log(0.5)).sum()
     return torch.stack([loss, correct.float(), loss.new_tensor(float(stop))])
 
 
@@ -217,11 +228,18 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
 
 def calibrate(model: nn.Module, val: Split) -> float:
     """Fit the temperature of a model's probabilities on the validation split."""
-    return fit_temperature(infer_distributed(model, val).double().numpy(), val.labels.cpu().numpy())
+    return fit_temperature(infer(model, val).double().numpy(), val.labels.cpu().numpy())
 
 
 def add_ood_detector(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
-    """Fit the OOD detector of a trained model on the train and validation splits."""
+    """Fit the OOD detector of a trained model on the train and validation splits.
+
+    The detector of a model that was trained on negatives, and its temperature, are fitted on `calibration_split`.
+    """
     train, val = split_off(dataset.train, checkpoint.train_config["val_size"])
+    if checkpoint.train_config.get("drawn_negatives"):
+        val = calibration_split(val)
+        temperature = calibrate(checkpoint.build_model(), val[val.labels != NEGATIVE])
+        checkpoint = dataclasses.replace(checkpoint, temperature=temperature)
     ood_detector = fit_ood_detector(checkpoint.build_model(), train, val, checkpoint.temperature)
     return dataclasses.replace(checkpoint, ood_detector=ood_detector)

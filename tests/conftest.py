@@ -18,6 +18,7 @@ from mnist_cnn.data_loader import Dataset, load_dataset
 from mnist_cnn.download import MirrorError
 from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.synthetic.glyphs import Glyphs, make_glyphs
+from mnist_cnn.synthetic.schools import School, make_school
 
 ROOT = Path(__file__).parent.parent
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -189,6 +190,18 @@ def digits() -> Dataset:
 def glyphs(digits: Dataset) -> Glyphs:
     """Make glyphs of a few bundled digits."""
     return few_glyphs(digits)
+
+
+@pytest.fixture(scope="session")
+def school(digits: Dataset) -> School:
+    """Make a school of a hundred bundled digits, of the forms to train on."""
+    return few_school(digits, held_out=False)
+
+
+def few_school(digits: Dataset, held_out: bool) -> School:
+    """Make a school of a hundred bundled digits."""
+    few = digits.train[torch.arange(100)]
+    return make_school(few.images[:, 0].numpy(), few.labels.numpy().astype(np.uint8), 100, held_out)
 
 
 def few_glyphs(digits: Dataset, first: int = 0) -> Glyphs:

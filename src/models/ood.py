@@ -11,6 +11,8 @@ from mnist_cnn.cnn_model import ModelConfig, Network
 from mnist_cnn.data_loader import Split, batches
 
 PASS_RATE = 0.995  # share of the validation images that pass both thresholds
+PRECISION = 0.995  # share of the trusted predictions that are right, where validation images of no class are given
+SHARES = torch.linspace(0.9, 1, 41)  # of the right predictions that pass the OOD threshold, to choose from
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ class WithOODScore(nn.Module):
 
 
 def fit_ood_detector(model: Network, train: Split, val: Split, temperature: float) -> OODDetector:
-    """Fit means and covariance to the training images, and thresholds that 99.5 % of the validation images pass.
+    """Fit means and covariance to the training images, and thresholds to the validation images.
 
-    A class without images gets the mean of another class, which changes no score.
+    `PASS_RATE` of these pass or, if some are of no class (labels below 0), as many right predictions as can be without
+    the trusted ones being right less often than `PRECISION`. A class without training images gets the mean of another
+    class, which changes no score.
     """
     model.eval()
     features, labels = logits_and_features(model, train)[1], train.labels.cpu()
@@ -91,6 +95,9 @@ def fit_ood_detector(model: Network, train: Split, val: Split, temperature: floa
     detector = OODDetector(means, whitening, float("inf"), 0.0)
     logits, features = logits_and_features(model, val)
     probability, score = (logits / temperature).softmax(dim=1).amax(dim=1), detector.score(features)
+    labels = val.labels.cpu()
+    if (labels < 0).any():
+        return OODDetector(means, whitening, *precise_thresholds(probability, score, logits.argmax(dim=1) == labels))
     share = share_per_threshold(probability, score)
     return OODDetector(means, whitening, score.quantile(share).item(), probability.quantile(1 - share).item())
 
@@ -103,6 +110,28 @@ def share_per_threshold(probability: Tensor, score: Tensor) -> float:
         passing = (score <= score.quantile(share)) & (probability >= probability.quantile(1 - share))
         low, high = (share, high) if passing.float().mean() < PASS_RATE else (low, share)
     return high
+
+
+def precise_thresholds(probability: Tensor, score: Tensor, right: Tensor) -> tuple[float, float]:
+    """Choose the thresholds of score and probability that trust the most right predictions with `PRECISION`.
+
+    Args:
+        probability, score: of each prediction, [N].
+        right: whether it is, bool [N]; false for images of no class.
+
+    Returns:
+        Maximum score and minimum probability; the largest of each if no thresholds reach the precision.
+    """
+    best, thresholds = 0, (score.max().item(), probability.max().item())
+    for limit in score[right].quantile(SHARES).tolist():
+        near = score <= limit
+        by_probability, order = probability[near].sort(descending=True, stable=True)
+        found = right[near][order].cumsum(dim=0)
+        precise = found >= PRECISION * torch.arange(1, len(found) + 1)
+        last = int(precise.nonzero().max()) if precise.any() else 0
+        if found[last] > best and precise[last]:
+            best, thresholds = int(found[last]), (limit, by_probability[last].item())
+    return thresholds
 
 
 @torch.inference_mode()

@@ -19,6 +19,9 @@ NOT_IN_RECIPE = {
 }
 """Settings that do not affect the result, or that files and reports record separately."""
 
+LATER = {"severe", "drawn_digits", "drawn_negatives"}
+"""Settings that a recipe leaves out while they are off: those of earlier trainings do not name them."""
+
 MIN_STEPS = 60  # `fast` reaches 60 % validation accuracy on the bundled digits after 3 steps, 99 % after 60
 
 
@@ -26,7 +29,7 @@ MIN_STEPS = 60  # `fast` reaches 60 % validation accuracy on the bundled digits 
 class TrainConfig:
     """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
 
-    preset: Literal["default", "fast", "tiny", "micro", "best", "fine-tune"] = "default"
+    preset: Literal["default", "fast", "tiny", "micro", "best", "reader", "fine-tune"] = "default"
     """Network and settings; the other flags override the settings."""
     dataset: str = "auto"
     """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; with
@@ -51,6 +54,10 @@ class TrainConfig:
     """Share of the target distributed uniformly over all classes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Augmentation of the training images."""
+    drawn_digits: int = 0
+    """Digits to train on besides, drawn in other schools of writing."""
+    drawn_negatives: int = 0
+    """Drawn images of what is no digit to train on besides, with equal targets for all classes (outlier exposure)."""
     val_size: Annotated[float, arg(help_behavior_hint=lambda label: f"(default: {float(label):.4g})")] = 1 / 12
     """Size of the validation split: below 1 a share of the training images, from 1 a count."""
     seed: int = 0
@@ -81,6 +88,8 @@ class TrainConfig:
             ("filter-learning-rate", self.filter_learning_rate, 0 < self.filter_learning_rate < math.inf, "above 0"),
             ("weight-decay", self.weight_decay, 0 <= self.weight_decay < math.inf, "0 or more"),
             ("label-smoothing", self.label_smoothing, 0 <= self.label_smoothing < 1, "in 0..1, without 1"),
+            ("drawn-digits", self.drawn_digits, self.drawn_digits >= 0, "0 or more"),
+            ("drawn-negatives", self.drawn_negatives, self.drawn_negatives >= 0, "0 or more"),
             ("val-size", self.val_size, 0 < self.val_size < math.inf, "a share above 0 or a count"),
             ("checkpoint-every-steps", self.checkpoint_every_steps, self.checkpoint_every_steps >= 0, "0 or more"),
             ("worker-timeout", self.worker_timeout, self.worker_timeout >= 1, "1 or more"),
@@ -91,7 +100,12 @@ class TrainConfig:
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that affect the result, as plain values: no paths, no device."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in NOT_IN_RECIPE}
+        return dataclasses.asdict(self, dict_factory=as_recipe)
+
+
+def as_recipe(settings: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Keep the settings that affect the result, without those of `LATER` that are off."""
+    return {name: value for name, value in settings if name not in NOT_IN_RECIPE and (value or name not in LATER)}
 
 
 def with_enough_epochs(config: TrainConfig, images: int) -> TrainConfig:
@@ -161,5 +175,15 @@ PRESETS = {
     "best": Preset(
         ModelConfig(stages=((32, 64), (128, 128), (128,))),
         TrainConfig(preset="best", epochs=25),
+    ),
+    "reader": Preset(
+        ModelConfig(stages=((32, 48), (96, 96), (96,))),
+        TrainConfig(
+            preset="reader",
+            epochs=12,
+            augment=AugmentConfig(severe=0.35),
+            drawn_digits=60_000,
+            drawn_negatives=30_000,
+        ),
     ),
 }

@@ -15,6 +15,8 @@ from mnist_cnn.common.distributed import wrap_ddp
 from mnist_cnn.training.config import TrainConfig
 from mnist_cnn.training.muon import Muon
 
+NEGATIVE = -1  # label of images of no class
+
 
 @dataclass(frozen=True)
 class Learner:
@@ -82,7 +84,7 @@ def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing
     Args:
         learner: updated in place.
         images: [N, 1, 28, 28], raw pixels 0..255, on the model's device.
-        labels: int64 [N].
+        labels: int64 [N], those of negatives `NEGATIVE`.
         label_smoothing: 0..1.
         weight: factor of the loss for this rank's shard of the batch, as `distributed.share` returns it.
 
@@ -91,10 +93,24 @@ def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing
     """
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=learner.dtype == torch.bfloat16):
         logits: Tensor = learner.model(images).float()
-    loss = weight * F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    loss = weight * batch_loss(logits, labels, label_smoothing)
     learner.model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
         optimizer.step()
         scheduler.step()
     return logits.detach()
+
+
+def batch_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Return the mean cross-entropy of a batch, arguments as in `train_step`.
+
+    The target of negatives is uniform (outlier exposure: Hendrycks et al. 2019, arXiv 1812.04606, section 4).
+    """
+    negative = labels == NEGATIVE
+    if not negative.any():
+        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    classes = logits.shape[1]
+    uniform = torch.where(negative, 1.0, label_smoothing)[:, None]  # share of each target
+    targets = (1 - uniform) * F.one_hot(labels.clamp(min=0), classes) + uniform / classes
+    return F.cross_entropy(logits, targets)

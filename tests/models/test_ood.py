@@ -11,7 +11,14 @@ from torch import Tensor
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.data_loader import Dataset, Split, load_dataset, split_off
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint
-from mnist_cnn.models.ood import PASS_RATE, OODDetector, fit_ood_detector, logits_and_features
+from mnist_cnn.models.ood import (
+    PASS_RATE,
+    PRECISION,
+    OODDetector,
+    fit_ood_detector,
+    logits_and_features,
+    precise_thresholds,
+)
 
 
 def trusted(images: Tensor) -> float:
@@ -64,6 +71,25 @@ def test_a_class_without_images_changes_no_score(digits: Dataset) -> None:
     assert PASS_RATE - 0.02 <= share_trusted(ood_detector, logits.softmax(dim=1).amax(dim=1), features) <= 1
     only = dataclasses.replace(ood_detector, means=ood_detector.means[[3, 7]])
     torch.testing.assert_close(ood_detector.score(features), only.score(features), rtol=1e-4, atol=0)
+
+
+def test_thresholds_are_precise_and_turn_few_right_predictions_away() -> None:
+    rng = torch.Generator().manual_seed(0)
+    right = torch.rand(4000, generator=rng) < 0.9
+    probability = torch.where(right, 0.9, 0.5) + 0.1 * torch.randn(4000, generator=rng)
+    score = torch.where(right, 10.0, 20.0) + 2 * torch.randn(4000, generator=rng)
+    most, least = precise_thresholds(probability, score, right)
+    trusted = (probability >= least) & (score <= most)
+    assert right[trusted].float().mean() >= PRECISION
+    assert trusted[right].float().mean() > 0.97
+    by_either = [(probability >= p) & (score <= s) for p in probability[::40] for s in (most, score.max())]
+    precise = [trusted[right].sum() for trusted in by_either if right[trusted].float().mean() >= PRECISION]
+    assert trusted[right].sum() >= max(precise)
+
+
+def test_thresholds_that_cannot_be_precise_are_the_strictest() -> None:
+    probability, score = torch.tensor([0.5, 0.25]), torch.tensor([1.0, 3.0])
+    assert precise_thresholds(probability, score, torch.tensor([False, True])) == (3.0, 0.5)
 
 
 def test_digits_pass_and_other_things_do_not(mnist: Dataset, mnist_data: Path) -> None:
