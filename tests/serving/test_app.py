@@ -94,7 +94,7 @@ def test_what_is_known_of_a_number_decides(url: str) -> None:
         ("length=9", {"length": 9}),
     ):
         answer = only(post(url, body, "image/jpeg", f"read?{query}"))
-        expected = Classifier.load().read(DIGITS, **known)  # type: ignore[arg-type]
+        expected = Classifier.load().read(DIGITS, **known)
         assert (answer["text"], answer["confident"]) == (expected.text, expected.confident)
         assert answer["probability"] == pytest.approx(expected.probability, abs=1e-5)
         assert [one["text"] for one in answer["alternatives"]] == [one.text for one in expected.alternatives]
