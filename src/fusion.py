@@ -24,12 +24,11 @@ def combine(scores: npt.NDArray[np.float32], probabilities: Floats, weight: floa
     """
     log_mean = (1 - weight) * np.log(np.maximum(scores, LEAST)) + weight * np.log(np.maximum(probabilities, LEAST))
     mean = np.exp(log_mean - log_mean.max())
-    mean /= mean.sum()
     score = log_odds(float(np.clip(scores.max(), LEAST, 1 - LEAST)))
-    probability = 1 / (1 + math.exp(-PLATT[0] * score - PLATT[1]))
+    probability = 1 / (1 + math.exp(-(PLATT[0] * score + PLATT[1])))
     odds = math.exp(PLATT[0] * (score - log_odds(MIN_PROBABILITY)))
-    combined = np.asarray(probability * mean + (1 - probability) / len(mean), dtype=np.float64)
-    return combined, odds / (odds + float(mean.max()))
+    combined = np.asarray(probability * mean / mean.sum() + (1 - probability) / len(mean), dtype=np.float64)
+    return combined, odds / (odds + float(mean.max() / mean.sum()))
 
 
 def log_odds(probability: float) -> float:

@@ -26,7 +26,7 @@ def serving(
         try:
             for _ in range(100):
                 with contextlib.suppress(requests.ConnectionError):
-                    if requests.get(f"{url}/readyz", timeout=5).ok:
+                    if requests.get(f"{url}/readyz", timeout=30).ok:
                         break
                 time.sleep(0.1)
             yield url, own

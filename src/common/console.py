@@ -73,6 +73,7 @@ def extract_message(box: str) -> str:
     rows = [row.strip("│ ") for row in box.splitlines()[1:]]
     end = next((i for i, row in enumerate(rows) if not row.strip("─╰╯")), len(rows))
     message = re.sub(r"^Error parsing (\w+: )?", "", " ".join(rows[:end]).rstrip("."))
+    message = re.sub(r"no type matching INT could be instantiated from \[(.*)\]", r"not a whole number: \1", message)
     for words, plainer in PLAIN_WORDS.items():
         message = message.replace(words, plainer)
     return message
