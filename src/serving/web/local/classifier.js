@@ -23,11 +23,14 @@ const { CHUNK, LEAST, PLATT } = constants.classifier;
 
 /** Join the labels of each line to text; names of more than one letter are separated by spaces. */
 function text(digits) {
-  const lines = Array.from({ length: (digits.at(-1)?.line ?? -1) + 1 }, (_, number) => digits.filter(({ line }) => line === number));
+  const lines = Array.from({ length: (digits.at(-1)?.line ?? -1) + 1 }, (_, number) =>
+    digits.filter(({ line }) => line === number),
+  );
   return lines.map(joined).join("\n");
 }
 
-const joined = (digits) => digits.map(({ label }) => label).join(digits.every(({ label }) => label.length === 1) ? "" : " ");
+const joined = (digits) =>
+  digits.map(({ label }) => label).join(digits.every(({ label }) => label.length === 1) ? "" : " ");
 
 /** A trained network that reads pictures. */
 export class Classifier {
@@ -54,7 +57,9 @@ export class Classifier {
   async read(picture, several, progress) {
     const candidates = await prepare(picture, several, this.spotter, progress);
     const outputs = await this.infer(candidates.flatMap(({ images }) => images));
-    const digits = candidates.map((candidate) => this.prediction(candidate, outputs.splice(0, candidate.images.length)));
+    const digits = candidates.map((candidate) =>
+      this.prediction(candidate, outputs.splice(0, candidate.images.length)),
+    );
     return { text: text(digits), digits };
   }
 
