@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size < 2 * 2**20
+
+
+def test_the_wheel_holds_every_file_of_the_page(wheel: Path) -> None:
+    folder = ROOT / "src" / "serving" / "web"
+    own = {f"mnist_cnn/serving/web/{path.relative_to(folder)}" for path in folder.rglob("*") if path.is_file()}
+    assert own <= set(zipfile.ZipFile(wheel).namelist())
 
 
 @pytest.mark.parametrize("name", ["mnist_cnn.onnx", "spotter.onnx"])

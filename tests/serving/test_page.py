@@ -20,7 +20,7 @@ from server import serving
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-SOON = 10_000  # milliseconds
+SOON = 60_000  # milliseconds, on a busy machine
 Points = Sequence[tuple[float, float]]
 ONE: list[Points] = [[(0.5, 0.2), (0.5, 0.8)]]
 TWO: list[Points] = [

@@ -25,7 +25,6 @@ from mnist_cnn.pictures import candidates, contrast, preprocess, spotter
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import WEB, page_data, write_page
 
-PATIENCE = 60_000  # milliseconds
 RNG = np.random.default_rng(0)
 READ = """async ([content, several]) => {
   const { read } = await import("./web/reader.js");
@@ -301,7 +300,7 @@ def test_a_page_of_digits_is_given_up_for_something_newer(
         says(page, "No digit yet")
         page.locator("#several").check()
         page.set_input_files("#file", tmp_path / "page.png")
-        expect(page.locator("#sure")).to_have_text(re.compile(r"^Looking for digits: \d+ %$"), timeout=PATIENCE)
+        expect(page.locator("#sure")).to_have_text(re.compile(r"^Looking for digits: \d+ %$"), timeout=SOON)
         page.keyboard.press("Escape")
         draw(page, SEVEN)
         says(page, "7")

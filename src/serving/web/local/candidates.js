@@ -32,7 +32,8 @@ export async function prepare(picture, several, spotter, progress) {
   if (small && !several && isMnistStyle(grey)) return smallCandidate(grey);
   if (!spotter) return drawnCandidates(picture, several);
   const found = await spotter.spot(grey, progress);
-  if (several) return textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number)));
+  if (several)
+    return textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number)));
   const clearest = found.reduce((best, digit) => (digit.probability > (best?.probability ?? 0) ? digit : best), null);
   if (clearest) return [spottedCandidate(clearest, picture, 0)];
   if (strokes) return drawnCandidates(picture, false).map((candidate) => ({ ...candidate, unspotted: true }));
@@ -41,7 +42,10 @@ export async function prepare(picture, several, spotter, progress) {
 
 /** Make the candidates of strokes, whose widths are known, without looking at pixels. */
 function drawnCandidates({ strokes }, several) {
-  if (!strokes) throw new Error(`this page reads photos of digits only, and ${model.name} knows others; \`mnist-cnn serve\` reads photos too`);
+  if (!strokes)
+    throw new Error(
+      `this page reads photos of digits only, and ${model.name} knows others; \`mnist-cnn serve\` reads photos too`,
+    );
   const digits = several ? digitsOf(strokes) : [strokes];
   return digits.map((own) => ({
     images: testTimeAugmentations(strokesToMnist(own)),

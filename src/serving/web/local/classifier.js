@@ -48,7 +48,9 @@ export class Classifier {
   async read(picture, several, progress) {
     const candidates = await prepare(picture, several, this.spotter, progress);
     const outputs = await this.infer(candidates.flatMap(({ images }) => images));
-    const digits = candidates.map((candidate) => this.prediction(candidate, outputs.splice(0, candidate.images.length)));
+    const digits = candidates.map((candidate) =>
+      this.prediction(candidate, outputs.splice(0, candidate.images.length)),
+    );
     return { text: text(digits), digits };
   }
 

@@ -6,8 +6,18 @@ import { constants } from "./constants.js";
 import { argmax, clip, mean, sum } from "./numbers.js";
 
 const {
-  CLASSES, STRIDE, MIN_SCORE, MIN_PROBABILITY, MIN_CLEAREST, IDEAL_HEIGHT, WIDTH, SAME_DIGIT, INSIDE, MAX_RATIO,
-  BANDWIDTH, CLEAR,
+  CLASSES,
+  STRIDE,
+  MIN_SCORE,
+  MIN_PROBABILITY,
+  MIN_CLEAREST,
+  IDEAL_HEIGHT,
+  WIDTH,
+  SAME_DIGIT,
+  INSIDE,
+  MAX_RATIO,
+  BANDWIDTH,
+  CLEAR,
 } = constants.detections;
 
 /** A digit in a picture. */
@@ -50,7 +60,8 @@ export function peaks(output, height, width) {
   }
   const found = [];
   for (let place = 0; place < size; place += 1) {
-    if (best[place] > logit(MIN_SCORE) && isPeak(best, place, height, width)) found.push(decode(output, place, size, width));
+    if (best[place] > logit(MIN_SCORE) && isPeak(best, place, height, width))
+      found.push(decode(output, place, size, width));
   }
   return found;
 }
@@ -86,12 +97,15 @@ export function modeHeight(found) {
   const logs = found.map((peak) => Math.log(Math.max(heightOf(peak), 1)));
   const weights = found.map((peak, k) => Math.max(...scoresOf(peak)) ** 2 * weightOf(peak) * Math.exp(logs[k]));
   const grid = Array.from({ length: Math.ceil((9 * 4) / BANDWIDTH) }, (_, step) => (step * BANDWIDTH) / 4);
-  const density = grid.map((at) => sum(logs.map((log, k) => Math.exp(-(((at - log) / BANDWIDTH) ** 2) / 2) * weights[k])));
+  const density = grid.map((at) =>
+    sum(logs.map((log, k) => Math.exp(-(((at - log) / BANDWIDTH) ** 2) / 2) * weights[k])),
+  );
   return Math.exp(grid[argmax(density)]);
 }
 
 /** Whether two heights differ by less than the bandwidth. */
-export const sameHeight = (height, other) => Math.abs(Math.log(Math.max(height, 1e-3) / Math.max(other, 1e-3))) < BANDWIDTH;
+export const sameHeight = (height, other) =>
+  Math.abs(Math.log(Math.max(height, 1e-3) / Math.max(other, 1e-3))) < BANDWIDTH;
 
 /** Keep weighted peaks of about a height: digits of a picture are alike, their parts are not. */
 export const ofHeight = (found, height) =>
@@ -101,7 +115,7 @@ export const ofHeight = (found, height) =>
 export function suppress(found) {
   const best = (peak) => Math.fround(Math.max(...scoresOf(peak)) * weightOf(peak));
   const kept = [];
-  for (let rest = [...found].sort((one, other) => best(other) - best(one)); rest.length; ) {
+  for (let rest = [...found].sort((one, other) => best(other) - best(one)); rest.length;) {
     const overlaps = overlapping(boxOf(rest[0]), rest.map(boxOf));
     const scores = weightedMean(rest.filter((_, k) => overlaps[k].same));
     if (Math.max(...scores) >= MIN_PROBABILITY) kept.push(new Detection(scores, boxOf(rest[0])));
@@ -112,7 +126,10 @@ export function suppress(found) {
 
 function weightedMean(found) {
   const weights = found.map((peak) => weightOf(peak) * Math.max(...scoresOf(peak)));
-  return Float32Array.from({ length: CLASSES }, (_, digit) => sum(found.map((peak, k) => peak[digit] * weights[k])) / sum(weights));
+  return Float32Array.from(
+    { length: CLASSES },
+    (_, digit) => sum(found.map((peak, k) => peak[digit] * weights[k])) / sum(weights),
+  );
 }
 
 /** Which boxes show the same digit as `box`, the first of them, and which it excludes. */

@@ -13,8 +13,8 @@ const { HEIGHT, MARGIN, WIDEST_STROKE, MIN_CONTRAST, SLACK, WITHIN, SPECK } = co
  * Cut a digit out of a picture.
  * @param {import("./pixels.js").Pixels} grey uint8
  * @param {import("./detections.js").Detection} detection
- * @returns {{mask: import("./pixels.js").Pixels, sides: number[]}} its foreground, empty where there is none; and the left,
- *   top, right and bottom of the foreground in the picture, or of the detection where there is none
+ * @returns {{mask: import("./pixels.js").Pixels, sides: number[]}} its foreground, empty where there is
+ *   none; and the left, top, right and bottom of the foreground in the picture, or of the detection where there is none
  */
 export function cutOut(grey, { box }) {
   const [left, top, right, bottom] = box;
@@ -26,7 +26,10 @@ export function cutOut(grey, { box }) {
   const scale = HEIGHT / (bottom - top);
   const [width, height] = [x1 - x0, y1 - y0].map((side) => Math.max(round(side * scale), 2));
   const digit = resize(crop(grey, x0, y0, x1, y1), width, height, scale < 1 ? AREA : CUBIC);
-  const mask = foregroundWithin(digit, [left - x0, top - y0, right - x0, bottom - y0].map((side) => side * scale));
+  const mask = foregroundWithin(
+    digit,
+    [left - x0, top - y0, right - x0, bottom - y0].map((side) => side * scale),
+  );
   const inner = boundingBox(mask);
   if (!inner) return { mask, sides: box };
   const [x, y, wide, high] = inner.map((side) => side / scale);

@@ -64,10 +64,15 @@ function meansOfColumns(rows, width, height, reach) {
   return result;
 }
 
-/** Blur greys 0..255 with a Gaussian kernel of three standard deviations each way. @returns {import("./pixels.js").Pixels} uint8 */
+/**
+ * Blur greys 0..255 with a Gaussian kernel of three standard deviations each way.
+ * @returns {import("./pixels.js").Pixels} uint8
+ */
 export function gaussianBlur({ width, height, data }, sigma) {
   const reach = Math.round(3 * sigma);
-  const bell = Array.from({ length: 2 * reach + 1 }, (_, place) => Math.exp(-((place - reach) ** 2) / (2 * sigma ** 2)));
+  const bell = Array.from({ length: 2 * reach + 1 }, (_, place) =>
+    Math.exp(-((place - reach) ** 2) / (2 * sigma ** 2)),
+  );
   const kernel = bell.map((weight) => weight / sum(bell));
   const wide = new Float64Array(width * height);
   for (let y = 0; y < height; y += 1) {

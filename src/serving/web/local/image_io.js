@@ -29,7 +29,8 @@ export async function readPicture(blob) {
   }
   const scale = Math.ceil(Math.max(width, height) / MAX_SIDE);
   const [resizeWidth, resizeHeight] = [width, height].map((side) => Math.ceil(side / scale));
-  const bitmap = scale > 1 ? await createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" }) : whole;
+  const bitmap =
+    scale > 1 ? await createImageBitmap(whole, { resizeWidth, resizeHeight, resizeQuality: "high" }) : whole;
   const paper = new OffscreenCanvas(resizeWidth, resizeHeight).getContext("2d", { willReadFrequently: true });
   paper.drawImage(bitmap, 0, 0);
   whole.close();
@@ -46,7 +47,8 @@ export function toGrey({ width, height, data }) {
   compositeAlpha(data);
   const [red, green, blue] = [0, 1, 2].map((first) => channel(data, first));
   const luminance = new Uint8Array(width * height);
-  for (let at = 0; at < luminance.length; at += 1) luminance[at] = round(0.299 * red[at] + 0.587 * green[at] + 0.114 * blue[at]);
+  for (let at = 0; at < luminance.length; at += 1)
+    luminance[at] = round(0.299 * red[at] + 0.587 * green[at] + 0.114 * blue[at]);
   const deviations = [red, green, blue].map(deviation);
   const best = argmax(deviations);
   const clearer = deviations[best] > CHANNEL_GAIN * deviation(luminance);

@@ -56,7 +56,9 @@ function mergeLevelRows(rows, slope) {
       bottom: Math.max(...digits.map(({ box, centre }) => box[3] - slope * centre[0])),
       digits,
     };
-    const beside = merged.find((other) => isLevel(row, other) && !row.digits.some((one) => other.digits.some((two) => above(one, two))));
+    const beside = merged.find(
+      (other) => isLevel(row, other) && !row.digits.some((one) => other.digits.some((two) => above(one, two))),
+    );
     if (!beside) merged.push(row);
     else {
       beside.top = Math.min(beside.top, row.top);

@@ -23,7 +23,8 @@ export function toMnist(mask) {
   const margin = 3 * SUPERSAMPLING;
   let fine = resize(shape, ...scaled(width, height, scale), scale < 1 ? AREA : LINEAR);
   const widthAfter = strokeWidth(shape) * scale;
-  if (widthAfter < 1) fine = map(fine, (ink) => (ink > 127 * widthAfter ? 255 : 0)); // averaging would fade a thin stroke
+  // averaging with the background would fade a thin stroke
+  if (widthAfter < 1) fine = map(fine, (ink) => (ink > 127 * widthAfter ? 255 : 0));
   const framed = place(fine, fine.width + 2 * margin, fine.height + 2 * margin, margin, margin);
   return centre(fit(normalizeStrokeWidth(framed)));
 }
@@ -37,7 +38,13 @@ const scaled = (width, height, scale) => [width, height].map((side) => Math.max(
  * neighbours are foreground, the diagonal where three are, and two diagonals where two opposite ones are.
  */
 function strokeWidth(fine) {
-  const { width, height, data } = place(map(fine, (ink) => (ink > 127 ? 1 : 0)), fine.width + 2, fine.height + 2, 1, 1);
+  const { width, height, data } = place(
+    map(fine, (ink) => (ink > 127 ? 1 : 0)),
+    fine.width + 2,
+    fine.height + 2,
+    1,
+    1,
+  );
   let length = 0;
   for (let at = 0; at < (height - 1) * width; at += 1) {
     const [a, b, c, d] = [data[at], data[at + 1], data[at + width], data[at + width + 1]];
@@ -93,15 +100,30 @@ export function isMnistStyle(image) {
   return spread > TEXTURE || isCentred(intensity);
 }
 
-const border = (values) => values.filter((_, at) => [at % SIDE, Math.floor(at / SIDE)].some((p) => p < 2 || p >= SIDE - 2));
+const border = (values) =>
+  values.filter((_, at) => [at % SIDE, Math.floor(at / SIDE)].some((p) => p < 2 || p >= SIDE - 2));
 
 function isCentred(intensity) {
-  const strong = pixels(SIDE, SIDE, Uint8Array.from(intensity, (level) => level > 0.5));
+  const strong = pixels(
+    SIDE,
+    SIDE,
+    Uint8Array.from(intensity, (level) => level > 0.5),
+  );
   const [, , width, height] = boundingBox(strong) ?? [0, 0, SIDE, SIDE];
   const longest = Math.max(width, height);
   const offset = (position) =>
     sum(intensity.map((level, at) => level * (position(at) - (SIDE - 1) / 2))) / Math.max(sum(intensity), 1e-6);
-  const distance = Math.hypot(offset((at) => at % SIDE), offset((at) => Math.floor(at / SIDE)));
-  const blocks = sum(erode(strong, [[0, 0], [1, 0], [0, 1], [1, 1]]).data.filter((_, at) => at % SIDE < SIDE - 1 && at < SIDE * (SIDE - 1)));
+  const distance = Math.hypot(
+    offset((at) => at % SIDE),
+    offset((at) => Math.floor(at / SIDE)),
+  );
+  const blocks = sum(
+    erode(strong, [
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [1, 1],
+    ]).data.filter((_, at) => at % SIDE < SIDE - 1 && at < SIDE * (SIDE - 1)),
+  );
   return longest >= LONGEST[0] && longest <= LONGEST[1] && distance < OFF_CENTRE && blocks > THICK * sum(strong.data);
 }

@@ -7,7 +7,9 @@ const { GAP, NARROWEST } = constants.reading;
 
 /** The text of each line; line breaks between them. @param {import("./classifier.js").Prediction[]} digits */
 export function text(digits) {
-  const lines = Array.from({ length: (digits.at(-1)?.line ?? -1) + 1 }, (_, number) => digits.filter(({ line }) => line === number));
+  const lines = Array.from({ length: (digits.at(-1)?.line ?? -1) + 1 }, (_, number) =>
+    digits.filter(({ line }) => line === number),
+  );
   return lines.map(lineText).join("\n");
 }
 

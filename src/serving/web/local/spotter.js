@@ -4,7 +4,16 @@
 import * as ort from "../ort/ort.wasm.min.mjs";
 import { constants } from "./constants.js";
 import { localContrast } from "./contrast.js";
-import { meanProbability, modeHeight, ofHeight, peaks, sameHeight, suppress, union, withWeights } from "./detections.js";
+import {
+  meanProbability,
+  modeHeight,
+  ofHeight,
+  peaks,
+  sameHeight,
+  suppress,
+  union,
+  withWeights,
+} from "./detections.js";
 import { round } from "./numbers.js";
 import { place } from "./pixels.js";
 import { AREA, CUBIC, resize } from "./resize.js";
@@ -42,7 +51,8 @@ export class Spotter {
         height = mode;
         readings.push(await this.read(pyramid, height));
       }
-      if (readings.length && scale * height > VISIBLE * CLOSER && Math.max(...readings.map(meanProbability)) > CLEAR) break;
+      if (readings.length && scale * height > VISIBLE * CLOSER && Math.max(...readings.map(meanProbability)) > CLEAR)
+        break;
     }
     return union(readings);
   }
@@ -59,7 +69,10 @@ export class Spotter {
     return suppress(ofHeight(found, height));
   }
 
-  /** Detect digits in a scaled picture. @returns {Promise<Float32Array[]>} weighted peaks, boxes in pixels of the picture */
+  /**
+   * Detect digits in a scaled picture.
+   * @returns {Promise<Float32Array[]>} weighted peaks, with boxes in pixels of the picture
+   */
   async detect(pyramid, wanted) {
     const [whole] = pyramid;
     const scale = Math.min(wanted, Math.sqrt(MOST / whole.data.length));
@@ -78,7 +91,10 @@ export class Spotter {
   }
 }
 
-/** Halve a picture repeatedly, down to the smallest level that is searched. @returns {import("./pixels.js").Pixels[]} */
+/**
+ * Halve a picture repeatedly, down to the smallest level that is searched.
+ * @returns {import("./pixels.js").Pixels[]}
+ */
 export function imagePyramid(grey) {
   const levels = [grey];
   for (let last = grey; Math.min(last.width, last.height) >= 4 && last.height >= 2 * SMALLEST; last = levels.at(-1)) {

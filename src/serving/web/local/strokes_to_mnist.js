@@ -30,7 +30,16 @@ export function strokesToMnist(strokes) {
   paper.lineWidth = pen / scale;
   for (const points of strokes) trace(paper, points);
   const { data } = paper.getImageData(0, 0, canvas.width, canvas.height);
-  const ink = resize(pixels(canvas.width, canvas.height, data.filter((_, at) => at % 4 === 3)), DIGIT, DIGIT, AREA);
+  const ink = resize(
+    pixels(
+      canvas.width,
+      canvas.height,
+      data.filter((_, at) => at % 4 === 3),
+    ),
+    DIGIT,
+    DIGIT,
+    AREA,
+  );
   const most = Math.max(1, ...ink.data);
   return centre(map(ink, (value) => Math.round((255 * value) / most)));
 }
