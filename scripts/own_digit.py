@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mnist_cnn import predict, read
+from mnist_cnn import predict
 from mnist_cnn.picture_files import FileOptions
 
 IMAGES = Path(__file__).parent.parent / "images"
@@ -50,12 +50,9 @@ def photo(digits: list[int], seed: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    for name, digits in (("own_digit", [4]), ("own_digits", [1, 7, 3, 2, 4])):
-        file, folder = IMAGES / f"{name}.jpg", IMAGES / name
-        photo(digits, seed=3).save(file, quality=85)
-        if len(digits) == 1:
-            predict.command(FileOptions((str(file),), show_steps=folder))
-        else:
-            read.command(FileOptions((str(file),), annotate=folder))
-        (folder / f"0000_{name}.png").replace(IMAGES / f"{name}_read.png")
-        folder.rmdir()
+    photo([1, 7, 3, 2, 4], seed=3).save(IMAGES / "own_digits.jpg", quality=85)
+    file, folder = IMAGES / "own_digit.jpg", IMAGES / "own_digit"
+    photo([4], seed=3).save(file, quality=85)
+    predict.command(FileOptions((str(file),), show_steps=folder))
+    (folder / "0000_own_digit.png").replace(IMAGES / "own_digit_read.png")
+    folder.rmdir()

@@ -139,7 +139,7 @@ def test_the_pictures_are_read_as_the_page_says(tmp_path: Path) -> None:
     assert len(lines) == 4
     for command in lines:
         program, *arguments = shlex.split(command.replace("runs", str(tmp_path)))
-        call = [Path(sys.executable).with_name(program), *arguments]
+        call = [str(Path(sys.executable).with_name(program)), *arguments]
         result = subprocess.run(call, cwd=ROOT, env=environment(), capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert result.stdout in README
