@@ -5,6 +5,7 @@ import contextlib
 import functools
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -275,17 +276,26 @@ def test_a_late_answer_does_not_replace_a_newer_one(page: Page) -> None:
 def test_the_page_without_a_server_reads_the_same(page: Page, static_url: str, browser: Browser) -> None:
     with visiting(browser, static_url) as alone:
         for strokes, digit in ((ONE, "1"), (TWO, "2"), (FOUR, "4"), (SEVEN, "7"), (ZERO, "0")):
-            chances = []
             for shown in (page, alone):
                 draw(shown, strokes)
                 says(shown, digit)
-                chances.append([float(bar.get_attribute("value") or 0) for bar in shown.locator("meter").all()])
+            for _ in range(100):  # an answer to the first part of the strokes may be on a page still
+                difference = max(abs(one - other) for one, other in zip(chances(page), chances(alone), strict=True))
+                if difference < 0.02:
+                    break
+                time.sleep(0.1)
+            assert difference < 0.02
+            for shown in (page, alone):
                 shown.keyboard.press("Escape")
                 says(shown, "No digit yet")
-            assert max(abs(one - other) for one, other in zip(*chances, strict=True)) < 0.02
         alone.locator("#several").check()
         draw(alone, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
         says(alone, "72")
+
+
+def chances(page: Page) -> list[float]:
+    """Return the probability of each class that the page shows."""
+    return [float(bar.get_attribute("value") or 0) for bar in page.locator("meter").all()]
 
 
 def half(strokes: Sequence[Points], left: float) -> list[Points]:
