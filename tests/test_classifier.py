@@ -63,7 +63,7 @@ def test_every_real_picture_is_read(classifier: Classifier, real_digits: Path) -
         if str(answer.digit) != file.parent.name
     }
     assert not wrong
-    assert np.mean([answer.confident for answer in answers]) > 0.9
+    assert np.mean([answer.confident for answer in answers]) >= 0.88
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -30,6 +30,7 @@ MULTIPLE = 8  # the network's input sides are multiples of it
 SMALLEST = 40  # pixels: height of the top of the image pyramid, which a lone digit fills
 LARGEST = 2_600_000  # pixels of its base: a page of print
 LOOKS = (IDEAL_HEIGHT, 36.0, 22.0)  # pixels: heights to which the digits of a picture are scaled, in turn
+FURTHER = 32.0  # pixels: such a look more, where the others give no clear reading
 BUDGET = 1_200_000  # pixels of all these looks but the first
 MOST = 4_000_000  # pixels of any picture that the network sees, which bounds time and memory
 VISIBLE = 26.0  # pixels: digits of half to twice this height show how high they are
@@ -81,12 +82,14 @@ class Spotter:
         """Detect digits of about a height, in pixels, at several scales, and merge the detections."""
         found: list[Floats] = []
         budget = BUDGET
-        for look in LOOKS:
+        for look in (*LOOKS, FURTHER):
+            if look == FURTHER and (budget < 0 or is_clear(merge(found, height))):
+                break
             scale = look / height
             budget -= round(pyramid[0].size * scale**2)
             if not found or budget >= 0:
                 found.append(self.detect(pyramid, scale))
-        return suppress(of_height(np.concatenate(found), height))
+        return merge(found, height)
 
     def detect(self, pyramid: Sequence[Pixels], scale: float) -> Floats:
         """Detect digits in a scaled picture: weighted peaks, float32 [K, 15], with boxes in pixels of the picture."""
@@ -101,6 +104,16 @@ class Spotter:
         found = with_weights(peaks(output[0]))
         found[:, 10:14] *= np.array([pyramid[0].shape[1] / width, pyramid[0].shape[0] / height] * 2, dtype=np.float32)
         return found
+
+
+def merge(found: Sequence[Floats], height: float) -> list[Detection]:
+    """Merge weighted peaks, float32 [K, 15] of each look, that are about as high as `height`, in pixels."""
+    return suppress(of_height(np.concatenate(found), height))
+
+
+def is_clear(reading: Sequence[Detection]) -> bool:
+    """Return whether the detections that are not faint are clear on average."""
+    return mean_probability([one for one in reading if not one.faint]) > CLEAR
 
 
 def image_pyramid(grey: Pixels) -> list[Pixels]:

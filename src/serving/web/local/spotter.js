@@ -18,7 +18,7 @@ import { round } from "./numbers.js";
 import { place } from "./pixels.js";
 import { AREA, CUBIC, resize } from "./resize.js";
 
-const { MULTIPLE, SMALLEST, LARGEST, LOOKS, BUDGET, MOST, VISIBLE, CLOSER } = constants.spotter;
+const { MULTIPLE, SMALLEST, LARGEST, LOOKS, BUDGET, FURTHER, MOST, VISIBLE, CLOSER } = constants.spotter;
 const { CLEAR } = constants.detections;
 
 /** A trained spotter. */
@@ -61,7 +61,8 @@ export class Spotter {
   async read(pyramid, height) {
     const found = [];
     let budget = BUDGET;
-    for (const [number, look] of LOOKS.entries()) {
+    for (const [number, look] of [...LOOKS, FURTHER].entries()) {
+      if (look === FURTHER && (budget < 0 || meanProbability(suppress(ofHeight(found, height))) > CLEAR)) break;
       const scale = look / height;
       budget -= round(pyramid[0].data.length * scale ** 2);
       if (number === 0 || budget >= 0) found.push(...(await this.detect(pyramid, scale)));
