@@ -172,9 +172,11 @@ def constrain(reading: Reading, plain: Reading, constraint: Constraint, threshol
         else:
             own = tuple(dataclasses.replace(one, confident=False) for one in plain.digits if one.line == line)
             digits += own
-            written += Reading(own).lines
+            written += dataclasses.replace(plain, digits=own).lines
             unmet = True
-    return Reading(tuple(digits), tuple(written), tuple(alternatives), unmet)
+    return dataclasses.replace(
+        reading, digits=tuple(digits), written=tuple(written), alternatives=tuple(alternatives), unmet=unmet
+    )
 
 
 def used_digits(found: Sequence[Prediction], number: Hypothesis, confident: bool) -> list[Prediction]:

@@ -57,6 +57,11 @@ class Detection:
         return self.box[3] - self.box[1]
 
 
+def clear(found: Sequence[Detection]) -> list[Detection]:
+    """Leave out faint detections."""
+    return [one for one in found if not one.faint]
+
+
 def is_faint(scores: Floats) -> bool:
     """Return whether scores [10] are too low to be read without a reason."""
     return bool(scores.max() < MIN_PROBABILITY)

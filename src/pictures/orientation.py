@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mnist_cnn.pictures.detections import MIN_PROBABILITY, Box, Detection, mean_probability
+from mnist_cnn.pictures.detections import MIN_PROBABILITY, Box, Detection, clear, mean_probability
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pictures.spotter import load_spotter
 
@@ -32,11 +32,6 @@ def find_upright(grey: Pixels, faint: bool = False) -> tuple[int, list[Detection
     if readable and evidence(reading) > MARGIN * evidence(found) + OFFSET:
         return best, turned[best]
     return 0, found
-
-
-def clear(found: list[Detection]) -> list[Detection]:
-    """Leave out faint detections."""
-    return [one for one in found if not one.faint]
 
 
 def evidence(reading: list[Detection]) -> float:

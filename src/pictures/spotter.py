@@ -13,6 +13,7 @@ from mnist_cnn.pictures.detections import (
     CLEAR,
     IDEAL_HEIGHT,
     Detection,
+    clear,
     faint_beside,
     mean_probability,
     mode_height,
@@ -72,7 +73,7 @@ class Spotter:
                 height = mode
                 detections = self.read(pyramid, height)
                 everything += detections
-                readings.append([one for one in detections if not one.faint])
+                readings.append(clear(detections))
             if readings and scale * height > VISIBLE * CLOSER and max(map(mean_probability, readings)) > CLEAR:
                 break
         kept = union(readings)
@@ -113,7 +114,7 @@ def merge(found: Sequence[Floats], height: float) -> list[Detection]:
 
 def is_clear(reading: Sequence[Detection]) -> bool:
     """Return whether the detections that are not faint are clear on average."""
-    return mean_probability([one for one in reading if not one.faint]) > CLEAR
+    return mean_probability(clear(reading)) > CLEAR
 
 
 def image_pyramid(grey: Pixels) -> list[Pixels]:

@@ -1,7 +1,7 @@
 """Corruptions of images: the artefacts of cameras, scanners, paper and pens."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mnist_cnn.training.counter_rng import CounterRNG
 
 Ranges = Mapping[str, tuple[float, float, float]]
+Change = Callable[[Tensor, CounterRNG], Tensor]
 
 CORRUPTIONS: Ranges = {
     "dilation": (0, 1, 0.25),
@@ -46,11 +47,20 @@ def corrupt(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
+    return change_share(images, share, rng, degrade)
+
+
+def change_share(images: Tensor, share: float, rng: CounterRNG, change: Change) -> Tensor:
+    """Change a share of the images [N, 1, H, W], 0..255, by a function of pixels in 0..1 and their streams."""
     chosen = rng.uniform() < share
     if not chosen.any():
         return images
-    pixels, rng, device = images[chosen] / 255, rng[chosen], images.device
-    height, width = pixels.shape[2:]
+    return images.index_put((chosen.nonzero().squeeze(1),), 255 * change(images[chosen] / 255, rng[chosen]))
+
+
+def degrade(pixels: Tensor, rng: CounterRNG) -> Tensor:
+    """Corrupt images, float32 [N, 1, H, W], 0..1, each by some of `CORRUPTIONS`."""
+    device, (height, width) = pixels.device, pixels.shape[2:]
     strength = draw_strengths(CORRUPTIONS, rng)
     rows = torch.arange(height, device=device).view(1, 1, -1, 1)
     columns = torch.arange(width, device=device).view(1, 1, 1, -1)
@@ -70,8 +80,7 @@ def corrupt(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
     drawn, rate = rng.uniform(1, height, width), strength["dead pixels"]
     pixels = torch.where(drawn < rate, 0, torch.where(drawn > 1 - rate, 1, pixels)).clamp(0, 1)
     pixels = torch.lerp(pixels, strength["background"], strength["contrast loss"])
-    pixels = torch.where(strength["inversion"] < 0.5, pixels, 1 - pixels)
-    return images.index_put((chosen.nonzero().squeeze(1),), 255 * pixels)
+    return torch.where(strength["inversion"] < 0.5, pixels, 1 - pixels)
 
 
 def draw_strengths(ranges: Ranges, rng: CounterRNG) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from mnist_cnn.training.corruptions import Ranges, dilate, draw_strengths
+from mnist_cnn.training.corruptions import Ranges, change_share, dilate, draw_strengths
 from mnist_cnn.training.counter_rng import CounterRNG
 
 KINDS: Ranges = {
@@ -42,12 +42,13 @@ def corrupt_severely(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
     Returns:
         float32 [N, 1, H, W], 0..255.
     """
-    chosen = rng.uniform() < share
-    if not chosen.any():
-        return images
-    rng = rng[chosen]
-    strength, size = draw_strengths(KINDS, rng), (images.shape[2], images.shape[3])
-    pixels = shift(images[chosen] / 255, strength["shift x"], strength["shift y"])
+    return change_share(images, share, rng, degrade_severely)
+
+
+def degrade_severely(pixels: Tensor, rng: CounterRNG) -> Tensor:
+    """Corrupt images, float32 [N, 1, H, W], 0..1, each by some of `KINDS`."""
+    strength, size = draw_strengths(KINDS, rng), (pixels.shape[2], pixels.shape[3])
+    pixels = shift(pixels, strength["shift x"], strength["shift y"])
     pixels = torch.where(strength["hollow"] > 0, hollow(pixels, strength["outer"], strength["inner"]), pixels)
     along, across = rotated_axes(size, rng)
     pixels = torch.maximum(pixels, strength["line"] * line(along, across, strength))
@@ -55,8 +56,7 @@ def corrupt_severely(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
     pixels = torch.lerp(pixels, torch.ones_like(pixels), strength["light"] * band(across, strength["light width"]))
     _, across = rotated_axes(size, rng)
     inverted = (strength["band"] > 0) & band(across, strength["band width"])
-    pixels = torch.where(inverted, 1 - pixels, pixels)
-    return images.index_put((chosen.nonzero().squeeze(1),), 255 * pixels)
+    return torch.where(inverted, 1 - pixels, pixels)
 
 
 def shift(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
