@@ -1,13 +1,11 @@
 """Exports a checkpoint as an .onnx file, which is kept only if its predictions equal the checkpoint's."""
 
 import copy
-import logging
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
 import numpy as np
@@ -27,10 +25,12 @@ from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.models.onnx_export import export_graph
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
+from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import check_runtime, write_page
 
+Quantized = Literal["int8", "float16"]
 MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint
 CALIBRATION_IMAGES = 1000
 TIMED_RUNS = 11
@@ -120,35 +120,6 @@ def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
     return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
 
 
-def quantized(proto: onnx.ModelProto, calibration: Pixels) -> onnx.ModelProto:
-    """Quantize convolutions and the last layer to int8, calibrated on training images, uint8 [N, 28, 28]."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        """Returns the images in batches, then None."""
-
-        def __init__(self) -> None:
-            self.batches = iter([{"pixels": batch} for batch in np.split(calibration, 10)])
-
-        def get_next(self) -> dict[str, Pixels] | None:
-            return next(self.batches, None)
-
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "quantized.onnx"
-        logging.disable(logging.WARNING)  # its advice to fold batch norms first, which is done
-        quantize_static(
-            proto,
-            path,
-            Reader(),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv", "Gemm", "MaxPool", "Relu", "ReduceMean", "Reshape"],
-        )
-        logging.disable(logging.NOTSET)
-        return onnx.load(path)
-
-
 def serialized(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     """Check a model and serialize it with its metadata and checksum."""
     onnx.helper.set_model_props(proto, metadata)
@@ -171,13 +142,13 @@ def check_equal(found: Floats, expected: Floats) -> None:
         )
 
 
-def check_benefit(int8: bytes, float32: bytes, images: Pixels) -> None:
-    """Check that a quantized file is smaller and not slower, by the medians of alternating runs.
+def check_benefit(quantized: bytes, float32: bytes, images: Pixels, form: Quantized) -> None:
+    """Check that a quantized file is smaller and, in int8, not slower, by the medians of alternating runs.
 
     Raises:
         InputError: it is larger or slower.
     """
-    models = parse(int8, "int8"), parse(float32, "float32")
+    models = parse(quantized, form), parse(float32, "float32")
     seconds: tuple[list[float], list[float]] = [], []
     for _ in range(TIMED_RUNS):
         for model, times in zip(models, seconds, strict=True):
@@ -185,18 +156,20 @@ def check_benefit(int8: bytes, float32: bytes, images: Pixels) -> None:
             model.infer(images)
             times.append(time.perf_counter() - start)
     speedup = statistics.median(seconds[1]) / statistics.median(seconds[0])
-    print(f"int8: {len(int8):,} bytes instead of {len(float32):,}, {speedup:.2f} times as fast", file=sys.stderr)
-    if len(int8) >= len(float32) or speedup < 1:
-        raise InputError("int8 is not both smaller and faster here; no file was written: leave --quantize out")
+    print(f"{form}: {len(quantized):,} bytes instead of {len(float32):,}, {speedup:.2f} times as fast", file=sys.stderr)
+    if len(quantized) >= len(float32) or (form == "int8" and speedup < 1):
+        raise InputError(f"{form} is not both smaller and faster here; no file was written: leave --quantize out")
 
 
-def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | None = None) -> tuple[float, float]:
+def export(
+    file: Path, output: Path, quantize: Quantized | None = None, data_dir: Path | None = None
+) -> tuple[float, float]:
     """Export a checkpoint as .onnx, unless its predictions on the test split differ.
 
     Args:
         file: the checkpoint.
         output: the file to write.
-        quantize: whether to quantize to int8; predictions may then differ, but the file must be smaller and faster.
+        quantize: what to quantize to; predictions may then differ, but the file must be smaller, and int8 faster.
         data_dir: as in `load_dataset`.
 
     Returns:
@@ -214,18 +187,32 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     content = serialized(to_onnx(model), model.metadata | {"accuracy": repr(accuracy)})
     check_equal(parse(content, str(output)).infer(images)[0], expected)
     if quantize:
-        proto = quantized(to_onnx(model, stride=False), dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
+        proto = quantized(model, quantize, dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
         found = parse(serialized(proto, model.metadata), str(output)).infer(images)[0]
         exported_accuracy = float((found.argmax(axis=1) == labels).mean())
-        int8 = serialized(proto, model.metadata | {"accuracy": repr(exported_accuracy)})
-        check_benefit(int8, content, images[:500])
-        content = int8
+        smaller = serialized(proto, model.metadata | {"accuracy": repr(exported_accuracy)})
+        check_benefit(smaller, content, images[:500], quantize)
+        content = smaller
     with atomic_write(output) as temporary:
         temporary.write_bytes(content)
     return accuracy, exported_accuracy
 
 
-def export_and_tell(checkpoint: Path, output: Path, quantize: bool, data_dir: Path | None) -> None:
+def quantized(model: TorchModel, form: Quantized, calibration: Pixels) -> onnx.ModelProto:
+    """Export a model to a graph of a form, calibrated on training images, uint8 [N, 28, 28].
+
+    Raises:
+        InputError: a weight is too large for it.
+    """
+    if form == "int8":
+        return to_int8(to_onnx(model, stride=False), calibration)
+    try:
+        return to_float16(to_onnx(model))
+    except OverflowError as error:
+        raise InputError(f"{error} has values beyond 65,504, the largest of float16: leave --quantize out") from None
+
+
+def export_and_tell(checkpoint: Path, output: Path, quantize: Quantized | None, data_dir: Path | None) -> None:
     """Export a checkpoint and print what it became.
 
     Raises:
@@ -241,7 +228,7 @@ def export_and_tell(checkpoint: Path, output: Path, quantize: bool, data_dir: Pa
 def command(
     checkpoint: Annotated[Path | None, arg(help_behavior_hint=f"(default: {DEFAULT}; for --web what ships)")] = None,
     output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
-    quantize: Literal["int8"] | None = None,
+    quantize: Quantized | None = None,
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
@@ -251,7 +238,7 @@ def command(
     Args:
         checkpoint: The trained model; if the default is missing, the one shipped with the checkout.
         output: The .onnx file to write.
-        quantize: Quantize to int8; the file is kept only if it is smaller and faster.
+        quantize: float16 halves the file; int8, a quarter, is kept only if it is also faster.
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
@@ -263,7 +250,7 @@ def command(
     if checkpoint or output or quantize or not web:
         checkpoint = or_shipped(checkpoint or DEFAULT)
         model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
-        export_and_tell(checkpoint, model, quantize == "int8", data_dir)
+        export_and_tell(checkpoint, model, quantize, data_dir)
     if web:
         write_page(model, web, runtime)
         print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")

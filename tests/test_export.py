@@ -17,7 +17,7 @@ from mnist_cnn.classifier import WEIGHT, Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
-from mnist_cnn.export import check_equal, export, fold_batch_norm, quantized, serialized, to_onnx
+from mnist_cnn.export import Quantized, check_equal, export, fold_batch_norm, quantized, serialized
 from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
 from mnist_cnn.models.ood import fit_ood_detector
@@ -62,7 +62,9 @@ def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: 
     found, expected = load_onnx(tmp_path / "model.onnx").infer(images), load_torch(tmp_path / "model.pth").infer(images)
     np.testing.assert_allclose(found[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(found[1], expected[1], rtol=1e-3)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "model.pth"]
+    export(tmp_path / "model.pth", tmp_path / "half.onnx", "float16")
+    assert np.abs(load_onnx(tmp_path / "half.onnx").infer(images)[0] - expected[0]).mean() < 0.002
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["half.onnx", "model.onnx", "model.pth"]
 
 
 @pytest.mark.parametrize(
@@ -72,12 +74,15 @@ def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: 
         ModelConfig(stages=((6,), (6, 6), (8,)), looped=True),
     ],
 )
-def test_eight_bits_of_any_network_are_read_again(config: ModelConfig, digits: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "error"), [("int8", 0.05), ("float16", 0.002)])
+def test_a_quantized_network_is_read_again(
+    form: Quantized, error: float, config: ModelConfig, digits: Dataset, tmp_path: Path
+) -> None:
     checkpoint, images = untrained(config, digits), digits.test.images[:20, 0].numpy()
     save_checkpoint(checkpoint, tmp_path / "model.pth")
     expected = TorchModel(checkpoint, tmp_path / "model.pth")
-    found = parse(serialized(quantized(to_onnx(expected, stride=False), images), expected.metadata), "model.onnx")
-    assert np.abs(found.infer(images)[0] - expected.infer(images)[0]).mean() < 0.05
+    found = parse(serialized(quantized(expected, form, images), expected.metadata), "model.onnx")
+    assert np.abs(found.infer(images)[0] - expected.infer(images)[0]).mean() < error
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -116,6 +121,14 @@ def test_eight_bits_are_kept_only_where_they_are_worth_it(program: Program, tmp_
         small = Classifier.load(tmp_path / "small.onnx")
         assert (tmp_path / "small.onnx").stat().st_size < SHIPPED.stat().st_size
         assert float(small.model.metadata["accuracy"]) > float(load_onnx(PACKAGED).metadata["accuracy"]) - 0.001
+
+
+def test_weights_too_large_for_half_precision_are_refused(digits: Dataset, tmp_path: Path) -> None:
+    checkpoint = untrained(ModelConfig(stages=((4,), (8,))), digits)
+    checkpoint.state_dict["classifier.weight"][0, 0] = 1e5
+    save_checkpoint(checkpoint, tmp_path / "model.pth")
+    with pytest.raises(InputError, match="beyond 65,504"):
+        quantized(TorchModel(checkpoint, tmp_path / "model.pth"), "float16", np.zeros((10, 28, 28), np.uint8))
 
 
 def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) -> None:

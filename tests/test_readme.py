@@ -92,12 +92,12 @@ def test_no_other_command_changes_what_git_tracks(clone: Path, mnist_data: Path)
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "as cloned"]):
         subprocess.run([*git, *arguments], check=True)
     where = environment(MNIST_CNN_DATA=str(mnist_data))
-    for command in ("train --preset fast", "train --dataset digits", "evaluate --dataset digits"):
+    for command in ("train --preset fast --dataset digits", "evaluate --dataset digits"):
         arguments = [str(Path(sys.executable).with_name("mnist-cnn")), *command.split()]
         result = subprocess.run(arguments, cwd=clone, env=where, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-    assert (clone / "saved_models" / "mnist_fast_final.pth").is_file()
-    assert (clone / "images" / "mnist_fast" / "confusion_matrix.png").is_file()
+    assert (clone / "saved_models" / "digits_fast_final.pth").is_file()
+    assert (clone / "images" / "digits_fast" / "confusion_matrix.png").is_file()
     for name in ("my-digits.onnx", "node_modules/a.js", "package-lock.json", "site/index.html", "images/compare.png"):
         (clone / name).parent.mkdir(exist_ok=True)
         (clone / name).touch()

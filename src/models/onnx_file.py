@@ -15,8 +15,9 @@ from mnist_cnn.models.wire_format import Message, Schema
 
 BATCH = 2**31 - 1  # stands for the batch size in a shape: a prime, and larger than any other dimension
 MAX_AXES = 8
-ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8}  # of TensorProto.DataType: FLOAT, UINT8, INT8, INT32, INT64
+ITEM_BYTES = {1: 4, 2: 1, 3: 1, 6: 4, 7: 8, 10: 2}  # of TensorProto.DataType: FLOAT, UINT8, INT8, INT32, INT64, FLOAT16
 FLOAT, INTS, INT64 = 1, (2, 3, 6), 7
+FORMATS = {1: "<f4", 10: "<f2"}  # of floating-point numbers
 
 MODEL = Schema(
     (1, 2, 3, 4, 5, 7), (8, 14)
@@ -153,7 +154,7 @@ def initializer(tensor: Message) -> tuple[str, Shape, Shape]:
     count = int((np.frombuffer(integers, np.uint8) < 128).sum()) if integers else len(raw or floats) / ITEM_BYTES[dtype]
     if len(shape) > MAX_AXES or min(shape, default=1) < 1 or count != math.prod(shape):
         raise ValueError(f"constant {name[:40]!r} has {count:g} values of a shape {shape[:MAX_AXES]}")
-    if dtype == FLOAT and not np.isfinite(np.frombuffer(raw or floats, "<f4")).all():
+    if dtype in FORMATS and not np.isfinite(np.frombuffer(raw or floats, FORMATS[dtype])).all():
         raise ValueError(f"constant {name[:40]!r} is not finite")
     few = dtype == INT64 and len(shape) <= 1 and count <= MAX_AXES
     return name, shape, tuple(np.frombuffer(raw, "<i8").tolist()) if few else ()

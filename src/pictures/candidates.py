@@ -10,10 +10,10 @@ import numpy as np
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
 from mnist_cnn.pictures.contrast import Floats
-from mnist_cnn.pictures.detections import Detection, is_faint
+from mnist_cnn.pictures.detections import Detection, faint_beside, is_faint
 from mnist_cnn.pictures.digit_crop import cut_out
 from mnist_cnn.pictures.grid import find_grid
-from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, read_picture, shrink
+from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, TooCostlyError, read_picture, shrink
 from mnist_cnn.pictures.lines import text_lines, with_faint
 from mnist_cnn.pictures.orientation import find_upright, turn, turn_back
 from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
@@ -23,6 +23,7 @@ from mnist_cnn.pictures.spotter import load_spotter
 ROTATION = 8  # degrees
 MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
 FILLS = 0.25  # least share of the picture's height, of a digit that the spotter does not find
+MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
 MIN_RANGE = 8  # grey levels between the lightest and the darkest pixel of a 28x28 image that is not blank
 
 
@@ -99,10 +100,9 @@ def prepare_all(pictures: Sequence[NamedPicture], search: Search) -> list[Outcom
     for one, (_, name) in zip(read, pictures, strict=True):
         if not isinstance(one, Picture):
             outcomes.append(one)
-        elif search.grid:
-            outcomes.append(try_cells(one, search.grid, name))
         else:
-            outcomes.append(prepare(one, search, one.grey.shape == (SIDE, SIDE) and next(in_style)))
+            mnist_style = one.grey.shape == (SIDE, SIDE) and next(in_style)
+            outcomes.append(try_prepare(one, search, mnist_style, name))
     return outcomes
 
 
@@ -116,26 +116,41 @@ def try_read(source: PictureSource | Outcome, name: str) -> Picture | Outcome:
         return type(error)(*error.args)  # without the traceback, which would keep the pixels in memory
 
 
-def try_cells(picture: Picture, shape: tuple[int, int], name: str) -> Outcome:
-    """Prepare the digits in the cells of a picture's grid, row by row, or return why there is no such grid."""
+def try_prepare(picture: Picture, search: Search, mnist_style: bool, name: str) -> Outcome:
+    """Prepare what is sought in a picture, or return why it is not read."""
     try:
-        grid = find_grid(picture.grey, *shape, name)
+        if search.grid:
+            return prepare_cells(picture, search.grid, name)
+        prepared = prepare(picture, search, mnist_style, name)
+        refuse_many(sum(map(len, prepared.choices)), name)
+        return prepared
     except InputError as error:
         return type(error)(*error.args)
-    found = [(grid.cell(*digit.centre), digit) for digit in load_spotter().spot(picture.grey)]
+
+
+def refuse_many(count: int, name: str) -> None:
+    """Raise TooCostlyError if a picture has more candidates than any page of print."""
+    if count > MAX_CANDIDATES:
+        raise TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} digits; cut it into parts")
+
+
+def prepare_cells(picture: Picture, shape: tuple[int, int], name: str) -> Prepared:
+    """Prepare the digits in the cells of a picture's grid, row by row; raise InputError if there is no such grid."""
+    grid = find_grid(picture.grey, *shape, name)
+    found = [(grid.cell(*digit.centre), digit) for digit in load_spotter().spot(picture.grey)[0]]
     inside = [(cell, digit) for cell, digit in found if cell]
     ordered = sorted(inside, key=lambda pair: (pair[0], pair[1].centre[0]))
     return Prepared(tuple((spotted_candidate(digit, picture, *cell),) for cell, digit in ordered))
 
 
-def prepare(picture: Picture, search: Search, mnist_style: bool) -> Prepared:
+def prepare(picture: Picture, search: Search, mnist_style: bool, name: str) -> Prepared:
     """Prepare a picture's digit, or all of its digits in reading order."""
     if search.several and search.spot:
-        return prepare_page(picture, search.faint)
+        return prepare_page(picture, search.faint, name)
     if mnist_style and not search.several:
         return one(small_candidate(picture.grey, mnist_style))
     if search.spot:
-        found = load_spotter().spot(picture.grey)
+        found, _ = load_spotter().spot(picture.grey)
         if found:
             return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture))
     if picture.grey.shape == (SIDE, SIDE) and not search.several:
@@ -158,12 +173,13 @@ def prepare(picture: Picture, search: Search, mnist_style: bool) -> Prepared:
     return one(dataclasses.replace(whole, unspotted=search.spot))
 
 
-def prepare_page(picture: Picture, add_faint: bool) -> Prepared:
+def prepare_page(picture: Picture, add_faint: bool, name: str) -> Prepared:
     """Prepare all digits that the spotter finds, in a picture that is turned if that is clearly better."""
-    quarters, found = find_upright(picture.grey, add_faint)
+    quarters, digits, everything = find_upright(picture.grey)
+    faint = faint_beside(digits, everything) if add_faint else []
+    refuse_many(len(digits) + len(faint), name)
     upright = Picture(turn(picture.grey, quarters), picture.scale)
-    clear, faint = ([digit for digit in found if digit.faint == doubt] for doubt in (False, True))
-    lines = enumerate(with_faint(text_lines(clear), faint))
+    lines = enumerate(with_faint(text_lines(digits), faint))
     choices = (
         (spotted_candidate(digit, upright, number, quarters=quarters),) for number, line in lines for digit in line
     )

@@ -19,16 +19,18 @@ ABOVE = 0.25  # share of the narrower digit's width that two digits above each o
 def text_lines(found: Sequence[Detection]) -> list[list[Detection]]:
     """Sort detections into lines, from top to bottom, and each line from left to right."""
     rows: list[list[Detection]] = []
+    ends: list[tuple[float, float]] = []
     slope = common_slope(found)
     for one in sorted(found, key=lambda one: one.centre[0]):
-        offsets = [(offset(row, one, slope), row) for row in rows]
-        least, row = min(offsets, key=lambda pair: pair[0], default=(MAX_OFFSET, []))
-        if least < MAX_OFFSET:
-            row.append(one)
-        else:
+        number = nearest(ends, one, slope)
+        if number is None:
             rows.append([one])
+            ends.append(level_and_height([one], slope))
+        else:
+            rows[number].append(one)
+            ends[number] = level_and_height(rows[number][-MEMORY:], slope)
     rows = merge_level_rows(rows, slope)
-    return sorted(rows, key=lambda row: float(np.mean([one.centre[1] - slope * one.centre[0] for one in row])))
+    return sorted(rows, key=lambda row: float(np.mean([level(one, slope) for one in row])))
 
 
 def with_faint(rows: Sequence[list[Detection]], faint: Sequence[Detection]) -> list[list[Detection]]:
@@ -36,10 +38,10 @@ def with_faint(rows: Sequence[list[Detection]], faint: Sequence[Detection]) -> l
     slope = common_slope([one for row in rows for one in row])
     longer = [list(row) for row in rows]
     for one in faint:
-        nearest = [sorted(row, key=lambda other: -abs(other.centre[0] - one.centre[0])) for row in rows]
-        offsets = [offset(row, one, slope) for row in nearest]
-        if min(offsets, default=MAX_OFFSET) < MAX_OFFSET:
-            longer[offsets.index(min(offsets))].append(one)
+        closest = [sorted(row, key=lambda other: abs(other.centre[0] - one.centre[0]))[:MEMORY] for row in rows]
+        number = nearest([level_and_height(some, slope) for some in closest], one, slope)
+        if number is not None:
+            longer[number].append(one)
     return [sorted(row, key=lambda one: one.centre[0]) for row in longer]
 
 
@@ -57,11 +59,24 @@ def common_slope(found: Sequence[Detection]) -> float:
     return float(np.median(slopes)) if len(slopes) > 1 else 0.0
 
 
-def offset(row: Sequence[Detection], one: Detection, slope: float) -> float:
-    """Return how far a digit is above or below the end of a row, in heights of the higher of the two."""
-    last = row[-MEMORY:]
-    rises = [one.centre[1] - other.centre[1] - slope * (one.centre[0] - other.centre[0]) for other in last]
-    return abs(median(rises)) / max(median([other.height for other in last]), one.height)
+def level(one: Detection, slope: float) -> float:
+    """Return where a line through a digit's centre meets the picture's left side."""
+    return one.centre[1] - slope * one.centre[0]
+
+
+def level_and_height(some: Sequence[Detection], slope: float) -> tuple[float, float]:
+    """Return the median level and the median height of digits of a line."""
+    return median(level(one, slope) for one in some), median(one.height for one in some)
+
+
+def nearest(ends: Sequence[tuple[float, float]], one: Detection, slope: float) -> int | None:
+    """Return which of the lines, given by level and height, a digit is on; None if it is above or below all."""
+    if not ends:
+        return None
+    levels, heights = np.array(ends).T
+    offsets = np.abs(level(one, slope) - levels) / np.maximum(heights, one.height)
+    number = int(offsets.argmin())
+    return number if offsets[number] < MAX_OFFSET else None
 
 
 def merge_level_rows(rows: Sequence[list[Detection]], slope: float) -> list[list[Detection]]:
@@ -71,8 +86,8 @@ def merge_level_rows(rows: Sequence[list[Detection]], slope: float) -> list[list
         top = min(one.box[1] - slope * one.centre[0] for one in row)
         bottom = max(one.box[3] - slope * one.centre[0] for one in row)
         for number, (high, low, other) in enumerate(merged):
-            level = min(bottom, low) - max(top, high) > LEVEL * min(bottom - top, low - high)
-            if level and not any(above(one, two) for one in row for two in other):
+            is_level = min(bottom, low) - max(top, high) > LEVEL * min(bottom - top, low - high)
+            if is_level and not any(above(one, two) for one in row for two in other):
                 both = sorted([*other, *row], key=lambda one: one.centre[0])
                 merged[number] = min(top, high), max(bottom, low), both
                 break

@@ -18,7 +18,7 @@ import cv2
 from pebble import ProcessExpired, ProcessPool
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.pictures.candidates import NamedPicture, Outcome, Prepared, Search, prepare_all
+from mnist_cnn.pictures.candidates import NamedPicture, Outcome, Search, prepare_all
 from mnist_cnn.pictures.image_io import PictureSource, TooCostlyError
 from mnist_cnn.pictures.pdf import PdfPage, count_pages, is_pdf
 
@@ -29,7 +29,6 @@ if sys.platform != "win32":
 MAX_WORKERS = 2
 TIMEOUT = 60  # wall-clock seconds: for I/O, which takes no CPU time, and for systems without CPU limits
 NICENESS = 10  # of the workers: small requests, answered by this process, go first
-MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
 
 Result = TypeVar("Result")
 
@@ -153,10 +152,7 @@ def exit_with_parent() -> None:
 
 def prepare_limited(source: PictureSource | Outcome, name: str, search: Search, limits: Limits) -> Outcome:
     """Prepare a picture under resource limits."""
-    outcome = limited(lambda: prepare_all([(source, name)], search)[0], name, limits)
-    if isinstance(outcome, Prepared) and sum(map(len, outcome.choices)) > MAX_CANDIDATES:
-        return TooCostlyError(f"{name}: more than {MAX_CANDIDATES:,} digits; cut it into parts")
-    return outcome
+    return limited(lambda: prepare_all([(source, name)], search)[0], name, limits)
 
 
 def count_limited(source: str | Path | bytes, name: str, limits: Limits) -> int | InputError:

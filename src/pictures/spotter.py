@@ -14,7 +14,6 @@ from mnist_cnn.pictures.detections import (
     IDEAL_HEIGHT,
     Detection,
     clear,
-    faint_beside,
     mean_probability,
     mode_height,
     of_height,
@@ -54,11 +53,14 @@ class Spotter:
         options.log_severity_level = 4
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def spot(self, grey: Pixels, faint: bool = False) -> list[Detection]:
-        """Find the digits of a picture, uint8 [H, W]; with `faint`, also what is probably none, after them.
+    def spot(self, grey: Pixels) -> tuple[list[Detection], list[Detection]]:
+        """Find the digits of a picture, uint8 [H, W].
 
         An image pyramid is searched from its top. Where most detections have a height that the network reads well, the
         picture is read at that scale; when a reading is clear, one closer level is the last.
+
+        Returns:
+            The digits, and the detections of all readings, faint ones too.
         """
         pyramid = image_pyramid(grey)
         readings: list[list[Detection]] = []
@@ -76,8 +78,7 @@ class Spotter:
                 readings.append(clear(detections))
             if readings and scale * height > VISIBLE * CLOSER and max(map(mean_probability, readings)) > CLEAR:
                 break
-        kept = union(readings)
-        return kept + faint_beside(kept, everything) if faint else kept
+        return union(readings), everything
 
     def read(self, pyramid: Sequence[Pixels], height: float) -> list[Detection]:
         """Detect digits of about a height, in pixels, at several scales, and merge the detections."""

@@ -13,10 +13,10 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.constraints import UNKNOWN, Constraint
 from mnist_cnn.formatting import result
-from mnist_cnn.pictures.candidates import NamedPicture, Prepared, Search
+from mnist_cnn.pictures.candidates import MAX_CANDIDATES, NamedPicture, Prepared, Search
 from mnist_cnn.pictures.grid import NoGridError
 from mnist_cnn.pictures.image_io import TooCostlyError, TooLargeError
-from mnist_cnn.pictures.sandbox import MAX_CANDIDATES, LostError, Sandbox
+from mnist_cnn.pictures.sandbox import LostError, Sandbox
 from mnist_cnn.reading import Reading
 from mnist_cnn.serving.batching import QUEUE_SIZE, Batcher, BusyError
 from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pictures

@@ -177,13 +177,13 @@ PRESETS = {
         TrainConfig(preset="best", epochs=25),
     ),
     "reader": Preset(
-        ModelConfig(stages=((32, 48), (96, 96), (96,))),
+        ModelConfig(stages=((32, 64), (128, 128), (128,))),
         TrainConfig(
             preset="reader",
-            epochs=12,
-            augment=AugmentConfig(severe=0.35),
-            drawn_digits=60_000,
-            drawn_negatives=30_000,
+            epochs=22,
+            augment=AugmentConfig(severe=0.3),
+            drawn_digits=30_000,
+            drawn_negatives=15_000,
         ),
     ),
 }

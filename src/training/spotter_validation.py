@@ -42,7 +42,7 @@ def validate(spotter: Spotter, glyphs: Glyphs, pages: int) -> Validation:
     """Compare detections and digits on drawn pages."""
     numbers = tqdm(range(pages), desc="validation", unit=" pages", disable=None)
     drawn = (draw_page(glyphs, SEED, number, SHAPES[number % len(SHAPES)]) for number in numbers)
-    return total([compare(page.digits, spotter.spot(page.grey)) for page in drawn])
+    return total([compare(page.digits, spotter.spot(page.grey)[0]) for page in drawn])
 
 
 def total(parts: Sequence[Validation]) -> Validation:

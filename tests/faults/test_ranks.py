@@ -43,19 +43,18 @@ def torchrun(folder: Path, count: int, *arguments: str | Path) -> subprocess.Com
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> dict[int, dict[str, list[float]]]:
-    """Train the same network with 1, 2 and 4 processes."""
+    """Train the same network with one process and with three."""
     folder, results = tmp_path_factory.mktemp("steps"), {}
-    for count in (1, 2, 4):
+    for count in (1, 3):
         result = torchrun(folder, count, STEPS, f"{count}.json")
         assert result.returncode == 0, result.stderr
         results[count] = json.loads((folder / f"{count}.json").read_text())
     return results
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_processes_agree_step_by_step(steps: dict[int, dict[str, list[float]]], count: int) -> None:
+def test_processes_agree_step_by_step(steps: dict[int, dict[str, list[float]]]) -> None:
     """The last batch of 1,201 images has one image, so that some processes must borrow it."""
-    alone, together = steps[1], steps[count]
+    alone, together = steps[1], steps[3]
     assert len(alone["losses"]) == 25
     assert together["order"] == alone["order"]
     np.testing.assert_allclose(together["losses"], alone["losses"], rtol=2e-5)
@@ -63,11 +62,10 @@ def test_processes_agree_step_by_step(steps: dict[int, dict[str, list[float]]], 
     np.testing.assert_allclose(together["weights"], alone["weights"], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_every_image_is_evaluated_once_and_in_order(steps: dict[int, dict[str, list[float]]], count: int) -> None:
-    """359 images divide by neither 2 nor 4."""
-    assert np.array(steps[count]["logits"]).shape == (359, 10)
-    np.testing.assert_allclose(steps[count]["logits"], steps[1]["logits"], rtol=0, atol=1e-3)
+def test_every_image_is_evaluated_once_and_in_order(steps: dict[int, dict[str, list[float]]]) -> None:
+    """359 images do not divide by 3."""
+    assert np.array(steps[3]["logits"]).shape == (359, 10)
+    np.testing.assert_allclose(steps[3]["logits"], steps[1]["logits"], rtol=0, atol=1e-3)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from conftest import ROOT, environment
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc when a process handles signals")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MOMENTS = (0.02, 0.3, 0.6, 0.9)  # of what a call takes undisturbed
+MOMENTS = (0.02, 0.4, 0.8)  # of what a call takes undisturbed
 MNIST_CNN = str(Path(sys.executable).with_name("mnist-cnn"))
 
 
@@ -79,7 +79,7 @@ def test_every_command_stops_at_any_moment_and_runs_again(runs: Path, tmp_path: 
         for file in ("out", "err"):
             (tmp_path / file).unlink()
         sent = SIGNALS[number % 2]
-        process = disturb(name, runs, tmp_path, moment * seconds, [sent] * (1 + number // 3))
+        process = disturb(name, runs, tmp_path, moment * seconds, [sent] * (1 + number // 2))
         lines, out = sayings((tmp_path / "err").read_text()), (tmp_path / "out").read_text()
         assert process.exitcode in (128 + sent, 0), lines
         assert len(lines) <= 1, lines

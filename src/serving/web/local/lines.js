@@ -14,15 +14,20 @@ const fromLeft = (one, other) => one.centre[0] - other.centre[0];
  */
 export function textLines(found) {
   const rows = [];
+  const ends = [];
   const slope = commonSlope(found);
   for (const one of [...found].sort(fromLeft)) {
-    const offsets = rows.map((row) => offset(row, one, slope));
-    const nearest = argmax(offsets.map((distance) => -distance));
-    if (rows.length && offsets[nearest] < MAX_OFFSET) rows[nearest].push(one);
-    else rows.push([one]);
+    const number = nearest(ends, one, slope);
+    if (number === undefined) {
+      rows.push([one]);
+      ends.push(levelAndHeight([one], slope));
+    } else {
+      rows[number].push(one);
+      ends[number] = levelAndHeight(rows[number].slice(-MEMORY), slope);
+    }
   }
-  const level = (row) => mean(row.map(({ centre: [x, y] }) => y - slope * x));
-  return mergeLevelRows(rows, slope).sort((row, other) => level(row) - level(other));
+  const rowLevel = (row) => mean(row.map((one) => level(one, slope)));
+  return mergeLevelRows(rows, slope).sort((row, other) => rowLevel(row) - rowLevel(other));
 }
 
 /** The slope of lines, dy/dx: the median over each digit and its nearest neighbour to the right. */
@@ -40,11 +45,20 @@ function commonSlope(found) {
   return slopes.length > 1 ? median(slopes) : 0;
 }
 
-/** How far a digit is above or below the end of a row, in heights of the higher of the two. */
-function offset(row, one, slope) {
-  const last = row.slice(-MEMORY);
-  const rises = last.map(({ centre: [x, y] }) => one.centre[1] - y - slope * (one.centre[0] - x));
-  return Math.abs(median(rises)) / Math.max(median(last.map(({ height }) => height)), one.height);
+/** Where a line through a digit's centre meets the picture's left side. */
+const level = ({ centre: [x, y] }, slope) => y - slope * x;
+
+/** The median level and the median height of digits of a line. */
+function levelAndHeight(some, slope) {
+  return { height: median(some.map(({ height }) => height)), level: median(some.map((one) => level(one, slope))) };
+}
+
+/** Which of the lines a digit is on; undefined if it is above or below all. */
+function nearest(ends, one, slope) {
+  if (!ends.length) return undefined;
+  const offsets = ends.map((end) => Math.abs(level(one, slope) - end.level) / Math.max(end.height, one.height));
+  const number = argmax(offsets.map((distance) => -distance));
+  return offsets[number] < MAX_OFFSET ? number : undefined;
 }
 
 /** Merge rows at the same level that stand beside each other: the digits of one line vary in height. */
