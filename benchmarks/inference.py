@@ -61,7 +61,7 @@ def in_eight_bits(folder: Path, data_dir: Path | None) -> Look:
     Raises:
         InputError: it is not worth it here.
     """
-    export(SHIPPED, folder / "int8.onnx", quantize=True, data_dir=data_dir)
+    export(SHIPPED, folder / "int8.onnx", "int8", data_dir=data_dir)
     return load_onnx(folder / "int8.onnx").infer
 
 

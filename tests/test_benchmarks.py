@@ -65,12 +65,13 @@ def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
 
 
 def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
-    text = bench("robustness", tmp_path, mnist_data, "--images", "200")
+    text = bench("robustness", tmp_path, mnist_data, "--images", "100")
     result = json.loads((tmp_path / "robustness.json").read_text())
-    assert result["corrupted"]["clean"]["accuracy"] > 0.98
-    assert all(row["accuracy"] > 0.8 for row in result["corrupted"].values())
-    assert all(row["turned_away"] > 0.7 for row in result["no digits"].values())
-    assert all(name in text for name in (*result["corrupted"], *result["no digits"]))
+    reader, default = result["reader"], result["default"]
+    assert min(default["corrupted"]["clean"]["accuracy"], reader["corrupted"]["clean"]["accuracy"]) > 0.98
+    assert all(row["accuracy"] > 0.85 for row in reader["corrupted"].values())
+    assert all(row["away"] > 0.85 for row in reader["no digits"].values())
+    assert all(name in text for name in (*reader["corrupted"], *reader["no digits"]))
 
 
 def test_inference(mnist_data: Path, tmp_path: Path) -> None:
