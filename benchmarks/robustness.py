@@ -235,7 +235,7 @@ def measure(
     return {"corrupted": found, "no digits": away}
 
 
-def command(images: int = 2000, data_dir: Path | None = None, output: Path = Path("benchmarks")) -> None:
+def command(images: int = 1000, data_dir: Path | None = None, output: Path = Path("benchmarks")) -> None:
     """Measure both, of the reader, which answers where none is named, and of the network that `main.py` trains.
 
     Args:

@@ -12,12 +12,12 @@ import numpy as np
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.constraints import UNKNOWN, Constraint, constrain
-from mnist_cnn.fusion import combine
+from mnist_cnn.fusion import SURE, combine
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
 from mnist_cnn.pictures.candidates import Candidate, Choice, NamedPicture, Outcome, Prepared, Search, prepare_all
 from mnist_cnn.pictures.image_io import PictureSource, Pixels
 from mnist_cnn.pictures.preprocess import SIDE
-from mnist_cnn.reading import NO_DIGIT, Prediction, Reading, best_path, grid_lines
+from mnist_cnn.reading import IMPROBABLE, NO_DIGIT, OUT_OF_DISTRIBUTION, Prediction, Reading, best_path, grid_lines
 
 CHUNK = 128  # pictures prepared before the first of them is classified
 CHUNK_PER_THREAD = 16
@@ -205,7 +205,7 @@ class Classifier:
             each = zip(found.digits, choices, strict=True)
             clear = tuple(digit for digit, choice in each if not choice[0].faint)
             plain = dataclasses.replace(found, digits=clear)
-            return constrain(found, plain, constraint, self.model.probability_threshold)
+            return constrain(found, plain, constraint, SURE)
         return found
 
     def classify(self, choices: Sequence[Choice]) -> list[list[Prediction]]:
@@ -221,14 +221,17 @@ class Classifier:
 
     def prediction(self, candidate: Candidate, probabilities: Floats, ood_scores: Floats) -> Prediction:
         """Average the probabilities [A, classes] and scores [A] of a candidate's A test-time augmentations."""
-        mean, present = probabilities.mean(axis=0), 1.0
+        mean, present, threshold = probabilities.mean(axis=0), 1.0, self.model.probability_threshold
         if candidate.scores is not None:
             mean, present = combine(candidate.scores, mean, self.weight)
-        digit = int(mean.argmax())
-        trusted = mean[digit] >= self.model.probability_threshold and ood_scores.mean() <= self.model.ood_threshold
-        confident = bool(trusted and not candidate.unspotted)
+            threshold = SURE
+        digit, doubt = int(mean.argmax()), None
+        if mean[digit] < threshold:
+            doubt = IMPROBABLE
+        elif candidate.unspotted or ood_scores.mean() > self.model.ood_threshold:
+            doubt = OUT_OF_DISTRIBUTION
         label, image = self.classes[digit], candidate.images[0]
-        return Prediction(digit, label, mean, confident, candidate.box, candidate.line, image, present)
+        return Prediction(digit, label, mean, doubt, candidate.box, candidate.line, image, present)
 
     def infer(self, images: Pixels) -> tuple[Floats, Floats]:
         """Return probabilities [N, classes] and out-of-distribution scores [N] of uint8 images [N, 28, 28].

@@ -13,7 +13,7 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.decoding import Hypothesis, choose, decode
 from mnist_cnn.fusion import LEAST
 from mnist_cnn.models.onnx_model import Floats
-from mnist_cnn.reading import Alternative, Prediction, Reading
+from mnist_cnn.reading import IMPROBABLE, Alternative, Doubt, Prediction, Reading
 
 LONGEST = 20  # digits of a number
 MOST_LISTED = 100_000
@@ -166,11 +166,12 @@ def constrain(reading: Reading, plain: Reading, constraint: Constraint, threshol
         found = tuple(group)
         hypotheses = constraint.hypotheses(found)
         if hypotheses:
-            digits += used_digits(found, hypotheses[0], hypotheses[0].probability >= threshold)
+            doubt = None if hypotheses[0].probability >= threshold else IMPROBABLE
+            digits += used_digits(found, hypotheses[0], doubt)
             written.append(hypotheses[0].text)
             alternatives += [Alternative(line, one.text, one.probability) for one in hypotheses]
         else:
-            own = tuple(dataclasses.replace(one, confident=False) for one in plain.digits if one.line == line)
+            own = tuple(dataclasses.replace(one, doubt=IMPROBABLE) for one in plain.digits if one.line == line)
             digits += own
             written += dataclasses.replace(plain, digits=own).lines
             unmet = True
@@ -179,10 +180,10 @@ def constrain(reading: Reading, plain: Reading, constraint: Constraint, threshol
     )
 
 
-def used_digits(found: Sequence[Prediction], number: Hypothesis, confident: bool) -> list[Prediction]:
+def used_digits(found: Sequence[Prediction], number: Hypothesis, doubt: Doubt | None) -> list[Prediction]:
     """Return the detections that make up a number, each as its digit."""
     return [
-        dataclasses.replace(found[place], digit=int(label), label=label, confident=confident)
+        dataclasses.replace(found[place], digit=int(label), label=label, doubt=doubt)
         for label, place in zip(number.text, number.used, strict=True)
         if place is not None
     ]

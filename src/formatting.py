@@ -6,8 +6,9 @@ from typing import Any
 
 from mnist_cnn.common.names import printable
 from mnist_cnn.models.onnx_model import Floats
-from mnist_cnn.reading import Prediction, Reading
+from mnist_cnn.reading import IMPROBABLE, OUT_OF_DISTRIBUTION, Prediction, Reading
 
+DOUBTS = {IMPROBABLE: "improbable", OUT_OF_DISTRIBUTION: "unlike the training images"}
 FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes (OWASP, "CSV Injection")
 
 
@@ -15,7 +16,7 @@ def text_line(file: str, reading: Reading, remark: str = "") -> str:
     """Format a reading for a person; the remark follows its probability."""
     if not reading.digits:
         return f"{printable(file)}: no digit found"
-    doubt = "" if reading.confident else ", not sure"
+    doubt = f", not sure: {DOUBTS[reading.doubt]}" if reading.doubt else ""
     doubt += f", turned by {reading.turned} degrees" if reading.turned else ""
     return f"{printable(file)}: {printable(' '.join(reading.lines))} ({reading.probability:.1%}{doubt}{remark})"
 
@@ -45,6 +46,7 @@ def result(file: str, reading: Reading, images: bool = False) -> dict[str, Any]:
         "text": reading.text,
         "probability": round(reading.probability, 6),
         "confident": reading.confident,
+        "doubt": reading.doubt,
         "digits": [digit(prediction, images) for prediction in reading.digits],
         "turned": reading.turned,
         "alternatives": [
@@ -63,6 +65,7 @@ def digit(prediction: Prediction, image: bool) -> dict[str, Any]:
         "probability": round(prediction.probability, 6),
         "probabilities": rounded(prediction.probabilities),
         "confident": prediction.confident,
+        "doubt": prediction.doubt,
         "box": prediction.box,
         "line": prediction.line,
     }

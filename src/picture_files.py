@@ -1,6 +1,5 @@
 """Picture files become readings: found, read in a sandbox, printed, drawn."""
 
-import hashlib
 import re
 import sys
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Annotated
 from tqdm import tqdm
 from tyro.conf import Positional, arg
 
-from mnist_cnn.classifier import Classifier, Model
+from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
 from mnist_cnn.common.names import printable
@@ -110,20 +109,12 @@ def picture_name(number: int, file: str) -> str:
     return f"{number:04d}_{stem}.png"
 
 
-def unused_model(model: Model, folder: Path = Path("saved_models")) -> Path | None:
-    """Find the newest model in a folder that is not `model`, by its SHA-256."""
-    models = sorted(folder.glob("*_final.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in models:
-        if hashlib.sha256(path.read_bytes()).hexdigest() != model.metadata["checkpoint_sha256"]:
-            return path
-    return None
-
-
-def tell_which_model(classifier: Classifier, checkpoint: Path) -> None:
-    """Say on stderr that the shipped model answers where the user has trained one here and named none."""
-    own = unused_model(classifier.model) if checkpoint == PACKAGED else None
-    if own:
-        print(f"the model that ships answers; --checkpoint {printable(str(own))} uses yours", file=sys.stderr)
+def tell_which_model(checkpoint: Path, folder: Path = Path("saved_models")) -> None:
+    """Say on stderr that the reader that ships answers, where a model was trained here since it was installed."""
+    trained = {path: path.stat().st_mtime for path in folder.glob("*_final.pth")}
+    newest = max(trained, key=lambda path: trained[path], default=None)
+    if newest and checkpoint == PACKAGED and trained[newest] > PACKAGED.stat().st_mtime:
+        print(f"the reader that ships answers; --checkpoint {printable(str(newest))} uses yours", file=sys.stderr)
 
 
 def read_files(options: FileOptions, formats: Formats, several: bool, constraint: Constraint = UNKNOWN) -> None:
@@ -143,7 +134,7 @@ def read_files(options: FileOptions, formats: Formats, several: bool, constraint
     files = find_files(options.paths)
     classifier = Classifier.load(options.checkpoint)
     classifier.search(several, constraint)
-    tell_which_model(classifier, options.checkpoint)
+    tell_which_model(options.checkpoint)
     for folder, flag in ((options.show_steps, "--show-steps"), (options.annotate, "--annotate")):
         if folder:
             check_writable(folder, flag)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from mnist_cnn.pictures.segment import Span
 
 GAP = 2.0  # widths of a digit between two numbers of a line
 EMPTY = "."  # a cell
+Doubt = Literal["improbable", "out of distribution"]
+IMPROBABLE: Doubt = "improbable"
+OUT_OF_DISTRIBUTION: Doubt = "out of distribution"
 NARROWEST = 0.5  # of its height: the width of a digit among thinner ones, such as ones
 
 
@@ -27,8 +31,8 @@ class Prediction:
         digit: the most probable class, from 0, or the one that a constraint demands; None where no digit was found.
         label: the name of that class; None where no digit was found.
         probabilities: calibrated, float64 [classes]; empty where no digit was found.
-        confident: whether the probability and the out-of-distribution score pass the model's thresholds; with a
-            constraint, whether the probability of the line's number passes the former.
+        doubt: why it cannot be trusted: its probability, or with a constraint that of the line's number, is below the
+            threshold; or else its out-of-distribution score is above. None if it can be.
         box: left, top, width and height of the digit, in pixels of the picture.
         line: index of the line of text or the row of the grid, from 0.
         image: the network's input, uint8 [28, 28].
@@ -38,7 +42,7 @@ class Prediction:
     digit: int | None
     label: str | None
     probabilities: Floats
-    confident: bool
+    doubt: Doubt | None
     box: Box | None
     line: int
     image: Pixels
@@ -49,8 +53,13 @@ class Prediction:
         """Probability of `digit`, 0 where no digit was found."""
         return 0.0 if self.digit is None else float(self.probabilities[self.digit])
 
+    @property
+    def confident(self) -> bool:
+        """Whether there is a digit without doubt."""
+        return self.digit is not None and self.doubt is None
 
-NO_DIGIT = Prediction(None, None, np.zeros(0), False, None, 0, np.zeros((SIDE, SIDE), np.uint8))
+
+NO_DIGIT = Prediction(None, None, np.zeros(0), None, None, 0, np.zeros((SIDE, SIDE), np.uint8))
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,11 @@ class Reading:
     def confident(self) -> bool:
         """Whether there is a digit and every digit is confident."""
         return bool(self.digits) and all(digit.confident for digit in self.digits)
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """The doubt of the least probable digit that has one."""
+        return min((one for one in self.digits if one.doubt), key=lambda one: one.probability, default=NO_DIGIT).doubt
 
 
 def line_text(digits: Sequence[Prediction], turned: int = 0) -> str:

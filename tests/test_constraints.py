@@ -23,7 +23,7 @@ def detection(score: float, line: int = 0, **classes: float) -> Prediction:
         scores[int(name[1])] = score * share
     probabilities, presence = combine(scores, np.full(10, 0.1), 0)
     label = int(probabilities.argmax())
-    return Prediction(label, str(label), probabilities, True, (0, 0, 9, 9), line, IMAGE, presence)
+    return Prediction(label, str(label), probabilities, None, (0, 0, 9, 9), line, IMAGE, presence)
 
 
 ROW = (detection(0.9, d4=1), detection(0.8, d1=1, d7=0.8), detection(0.3, d5=1), detection(0.9, d2=1))

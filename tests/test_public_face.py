@@ -112,7 +112,7 @@ def test_a_reading_has_text_lines_and_digits() -> None:
 
 def test_lines_and_long_labels_are_separated() -> None:
     def digit(label: str, line: int) -> Prediction:
-        return Prediction(0, label, np.ones(1), True, (0, 0, 1, 1), line, np.zeros((28, 28), np.uint8))
+        return Prediction(0, label, np.ones(1), None, (0, 0, 1, 1), line, np.zeros((28, 28), np.uint8))
 
     reading = Reading((digit("Bag", 0), digit("Coat", 0), digit("4", 1), digit("2", 1)))
     assert reading.lines == ("Bag Coat", "42")

@@ -72,7 +72,7 @@ def test_what_is_known_decides_and_is_told(program: Program, pictures: Path, tmp
     row, numbers = pictures / "a_row.png", tmp_path / "numbers.txt"
     numbers.write_text("0327\n327\n999\n")
     assert f"{row}: 327 (" in only(program, row, "--length", "3", "--at-least", "300")
-    assert "not sure, cannot be read as 9 digits and 4 or more)" in only(
+    assert "not sure: improbable, cannot be read as 9 digits and 4 or more)" in only(
         program, row, "--length", "9", "--at-least", "4"
     )
     listed = only(program, row, "--among", numbers)

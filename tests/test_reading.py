@@ -10,7 +10,7 @@ IMAGE = np.zeros((SIDE, SIDE), np.uint8)
 
 
 def digit(label: str, box: Box | None, line: int = 0, probability: float = 0.9) -> Prediction:
-    return Prediction(1, label, np.array([1 - probability, probability]), True, box, line, IMAGE)
+    return Prediction(1, label, np.array([1 - probability, probability]), None, box, line, IMAGE)
 
 
 def row(text: str, *lefts: int, width: int = 20, line: int = 0) -> list[Prediction]:
@@ -54,7 +54,7 @@ def test_the_probability_is_that_of_the_weakest_digit_or_number() -> None:
     assert Reading(digits, alternatives=numbers).probability == 0.8
     assert Reading(()).probability == 0
     assert digit("7", None).probability == 0.9
-    demanded = Prediction(0, "0", np.array([0.3, 0.7]), True, None, 0, IMAGE)
+    demanded = Prediction(0, "0", np.array([0.3, 0.7]), None, None, 0, IMAGE)
     assert demanded.probability == 0.3
 
 

@@ -204,7 +204,7 @@ def command(
     if max_body < 1:
         raise InputError(f"--max-body is {max_body}; it must be 1 or more")
     classifier = Classifier.load(checkpoint)
-    tell_which_model(classifier, checkpoint)
+    tell_which_model(checkpoint)
     with listen(host, port) as listening:
         app = create_app(classifier, max_body, allow_origin)
         config = uvicorn.Config(

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mnist_cnn.constraints import LONGEST, MOST_ALTERNATIVES, Constraint, parse_grid
+from mnist_cnn.reading import Doubt
 from mnist_cnn.serving.request_body import Drawing
 
 MOST_LISTED = 1000  # numbers of a request
@@ -21,6 +22,7 @@ DIGIT: dict[str, Any] = {
     "probability": 0.99,
     "probabilities": [0.001, 0.001, 0.001, 0.001, 0.99, 0.001, 0.001, 0.001, 0.001, 0.002],
     "confident": True,
+    "doubt": None,
     "box": [268, 224, 213, 330],
     "line": 0,
 }
@@ -29,6 +31,7 @@ RESULT: dict[str, Any] = {
     "text": "4",
     "probability": 0.99,
     "confident": True,
+    "doubt": None,
     "digits": [DIGIT],
     "turned": 0,
     "alternatives": [],
@@ -48,6 +51,7 @@ class Digit(BaseModel):
     probability: float = Field(description="of that class, calibrated, 0 to 1")
     probabilities: list[float] = Field(description="of each class, in the order of `classes` of /api/v1/model")
     confident: bool = Field(description="whether probability and out-of-distribution score pass the thresholds")
+    doubt: Doubt | None = Field(None, description="which of them does not, or the former if neither; null if sure")
     box: tuple[int, int, int, int] = Field(description="left, top, width and height, in pixels of the picture")
     line: int = Field(description="index of the line of text or the row of the grid, from 0")
     image: list[list[int]] | None = Field(None, description="with `images=true`: the network's input, 28 rows of 28")
@@ -83,6 +87,7 @@ class Result(BaseModel):
     )
     probability: float = Field(description="of the least probable digit or, with a parameter, of the number; 0 to 1")
     confident: bool = Field(description="whether there is a digit and all are confident")
+    doubt: Doubt | None = Field(None, description="of the least probable digit that is not confident")
     digits: list[Digit]
     turned: int = Field(description="degrees clockwise that the picture was turned to be read: 0, 90, 180 or 270")
     alternatives: list[Alternative] = Field(

@@ -46,7 +46,17 @@ def only(response: requests.Response) -> dict[str, Any]:
     assert response.status_code == 200, response.text
     assert set(response.json()) == {"results", "model", "milliseconds"}
     (result,) = response.json()["results"]
-    assert set(result) == {"file", "text", "probability", "confident", "digits", "turned", "alternatives", "error"}
+    assert set(result) == {
+        "file",
+        "text",
+        "probability",
+        "confident",
+        "doubt",
+        "digits",
+        "turned",
+        "alternatives",
+        "error",
+    }
     return dict(result)
 
 
