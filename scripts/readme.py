@@ -55,13 +55,11 @@ def presets() -> str:
                 f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {rows[0]['hardware']} |"
             )
     about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
-    low, high = averaged.interval
-    lines.append(
-        f"| `best`, {len(about['train_config']['seed'])} averaged | {about['parameters']:,} | "
-        f"{PRESETS['best'].train.epochs} | "
-        f"{averaged.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%}) | "
-        "[one average](benchmarks/best_average.json) | |"
-    )
+    name = f"`best`, {len(about['train_config']['seed'])} averaged"
+    lines.append(single(name, about, averaged, "[one average](benchmarks/best_average.json)", ""))
+    about, reader = read_report(ROOT / "benchmarks" / "reader.json")
+    seconds = f"{about['history'][-1]['seconds']:,.0f}, beside other work"
+    lines.append(single("`reader`", about, reader, "[one](benchmarks/reader.json)", seconds))
     note = (
         "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; "
         "those under How it compares ran alone."
@@ -69,12 +67,19 @@ def presets() -> str:
     return "\n".join([*lines, "", note])
 
 
+def single(name: str, about: dict[str, Any], report: Report, seeds: str, seconds: str) -> str:
+    """Lay out one report as a row of the presets' table."""
+    low, high = report.interval
+    accuracy = f"{report.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%})"
+    return f"| {name} | {about['parameters']:,} | {about['train_config']['epochs']} | {accuracy} | {seeds} | {seconds} |"
+
+
 def table(about: dict[str, Any], report: Report) -> str:
-    """Lay out the shipped model's result, a class a row."""
+    """Lay out a model's result, a class a row."""
     low, high = report.interval
     rows = [f"| {s.name} | {s.precision:.4f} | {s.recall:.4f} | {s.f1:.4f} | {s.support:,} |" for s in report.classes]
     summary = (
-        f"The shipped model, seed {about['train_config']['seed']}: **{report.accuracy:.2%}** on the "
+        f"{about['model']}, seed {about['train_config']['seed']}: **{report.accuracy:.2%}** on the "
         f"{about['evaluated_on']} ({report.errors} errors in {report.count:,}; 95 % Wilson interval {low:.2%} to "
         f"{high:.2%}), loss {report.loss:.4f} nats, expected calibration error {report.calibration_error:.2%}, "
         f"{about['parameters']:,} parameters."
@@ -103,6 +108,7 @@ def filled_pages() -> dict[Path, str]:
         **{path.stem: path.read_text(encoding="utf-8").strip() for path in benchmarks},
         "output": f"```text\n{terminal}\n```",
         "results": f"{default}\n\n{table(about, report)}",
+        "reader results": table(*read_report(ROOT / "benchmarks" / "reader.json")),
     }
     paths = [ROOT / page for page in PAGES]
     return {path: fill(path.read_text(encoding="utf-8"), sections) for path in paths}

@@ -38,8 +38,8 @@ def as_jpeg(image: np.ndarray, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_probabilities_are_those_of_evaluate(classifier: Classifier, mnist: Dataset, shipped: Path) -> None:
-    checkpoint = load_checkpoint(shipped)
+def test_probabilities_are_those_of_evaluate(mnist: Dataset, shipped: Path) -> None:
+    checkpoint, classifier = load_checkpoint(shipped), Classifier.load(shipped)
     _, expected = evaluate(checkpoint.build_model(), mnist.test, mnist.classes, checkpoint.temperature)
     np.testing.assert_allclose(classifier.probabilities(mnist.test.images[:, 0].numpy()), expected, atol=1e-5)
     assert classifier.probabilities(np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
@@ -63,7 +63,7 @@ def test_every_real_picture_is_read(classifier: Classifier, real_digits: Path) -
         if str(answer.digit) != file.parent.name
     }
     assert not wrong
-    assert np.mean([answer.confident for answer in answers]) >= 0.88
+    assert np.mean([answer.confident for answer in answers]) > 0.9
 
 
 @pytest.mark.parametrize("inverted", [False, True])
