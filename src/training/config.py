@@ -14,7 +14,7 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.training.augment import AugmentConfig
 
 NOT_IN_RECIPE = {
-    *("dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
+    *("config", "dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
     *("checkpoint_every_steps", "worker_timeout", "tensorboard", "profile"),
 }
 """Settings that do not affect the result, or that files and reports record separately."""
@@ -31,6 +31,8 @@ class TrainConfig:
 
     preset: Literal["default", "fast", "tiny", "micro", "best", "reader", "fine-tune"] = "default"
     """Network and settings; the other flags override the settings."""
+    config: Path | None = None
+    """Settings that override the preset's: a run's report (saved_models/NAME_final.json), or your own JSON file."""
     dataset: str = "auto"
     """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; with
     auto, mnist if it is available, else digits."""
@@ -44,7 +46,7 @@ class TrainConfig:
     """Passes over the training images."""
     batch_size: int = 256
     """Images in one step."""
-    learning_rate: float = 0.01
+    learning_rate: Annotated[float, arg(aliases=("--lr",))] = 0.01
     """Peak of the one-cycle schedule, for all parameters but convolution filters (AdamW)."""
     filter_learning_rate: float = 0.03
     """Peak for convolution filters (Muon)."""
