@@ -18,16 +18,17 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tyro.conf import arg
 
-from mnist_cnn.cnn_model import CNN, Network
+from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.models.onnx_export import export_graph
-from mnist_cnn.models.onnx_model import PACKAGED, Floats, parse, with_checksum
+from mnist_cnn.models.onnx_model import PACKAGED, Floats, OnnxModel, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_model import TorchModel
+from mnist_cnn.own_network import Network, OwnNetwork, described
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import check_runtime, write_page
 
@@ -117,7 +118,12 @@ def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
     exported = Exported(model.network, model.temperature, model.ood_detector, stride).eval()
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
     shapes = ({0: torch.export.Dim("N", min=1)},)
-    return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
+    try:
+        return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
+    except Exception as error:
+        if not isinstance(model.network, OwnNetwork):
+            raise
+        raise InputError(f"PyTorch cannot export {model.network.config.network}: {described(error)}") from error
 
 
 def quantized(proto: onnx.ModelProto, calibration: Pixels) -> onnx.ModelProto:
@@ -156,6 +162,21 @@ def serialized(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     return with_checksum(proto.SerializeToString())
 
 
+def parse_exported(content: bytes, output: Path, model: TorchModel) -> OnnxModel:
+    """Parse an exported file as `predict` will.
+
+    Raises:
+        InputError: a network from outside is made of something that is not allowed in such a file.
+    """
+    try:
+        return parse(content, str(output))
+    except InputError as error:
+        if not isinstance(model.network, OwnNetwork):
+            raise
+        spec = model.network.config.network
+        raise InputError(f"{spec} is not made of what an .onnx of this program may hold: {error}") from None
+
+
 def check_equal(found: Floats, expected: Floats) -> None:
     """Check that two models predict the same classes and probabilities [N, classes] within `MAX_DIFFERENCE`.
 
@@ -190,7 +211,9 @@ def check_benefit(int8: bytes, float32: bytes, images: Pixels) -> None:
         raise InputError("int8 is not both smaller and faster here; no file was written: leave --quantize out")
 
 
-def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | None = None) -> tuple[float, float]:
+def export(
+    file: Path, output: Path, quantize: bool = False, data_dir: Path | None = None, network: str | None = None
+) -> tuple[float, float]:
     """Export a checkpoint as .onnx, unless its predictions on the test split differ.
 
     Args:
@@ -198,6 +221,7 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
         output: the file to write.
         quantize: whether to quantize to int8; predictions may then differ, but the file must be smaller and faster.
         data_dir: as in `load_dataset`.
+        network: as in `load_checkpoint`.
 
     Returns:
         The accuracies of checkpoint and file.
@@ -205,14 +229,14 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     Raises:
         InputError: the checkpoint or the dataset cannot be read, or a check fails.
     """
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_checkpoint(file, network)
     model = TorchModel(checkpoint, file)
     dataset = with_classes(load_dataset(checkpoint.dataset, data_dir), checkpoint.classes, file)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
     expected = model.infer(images)[0]
     accuracy = exported_accuracy = float((expected.argmax(axis=1) == labels).mean())
     content = serialized(to_onnx(model), model.metadata | {"accuracy": repr(accuracy)})
-    check_equal(parse(content, str(output)).infer(images)[0], expected)
+    check_equal(parse_exported(content, output, model).infer(images)[0], expected)
     if quantize:
         proto = quantized(to_onnx(model, stride=False), dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
         found = parse(serialized(proto, model.metadata), str(output)).infer(images)[0]
@@ -225,7 +249,7 @@ def export(file: Path, output: Path, quantize: bool = False, data_dir: Path | No
     return accuracy, exported_accuracy
 
 
-def export_and_tell(checkpoint: Path, output: Path, quantize: bool, data_dir: Path | None) -> None:
+def export_and_tell(checkpoint: Path, output: Path, quantize: bool, data_dir: Path | None, network: str | None) -> None:
     """Export a checkpoint and print what it became.
 
     Raises:
@@ -234,7 +258,7 @@ def export_and_tell(checkpoint: Path, output: Path, quantize: bool, data_dir: Pa
     if output.suffix != ".onnx":
         raise InputError(f"--output is {output}; its name must end in .onnx")
     check_writable(output.parent, "--output")
-    before, after = export(checkpoint, output, quantize, data_dir)
+    before, after = export(checkpoint, output, quantize, data_dir, network)
     print(f"{output}: {output.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
 
 
@@ -245,6 +269,7 @@ def command(
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
+    network: str | None = None,
 ) -> None:
     """Export a trained model as one .onnx file, which needs no PyTorch; with --web, a static web page that reads.
 
@@ -255,6 +280,7 @@ def command(
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
+        network: The code of a model that was trained with --network, FILE.py:CLASS, which is run.
     """
     model = PACKAGED
     if web:
@@ -263,7 +289,7 @@ def command(
     if checkpoint or output or quantize or not web:
         checkpoint = or_shipped(checkpoint or DEFAULT)
         model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
-        export_and_tell(checkpoint, model, quantize == "int8", data_dir)
+        export_and_tell(checkpoint, model, quantize == "int8", data_dir, network)
     if web:
         write_page(model, web, runtime)
         print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")

@@ -39,7 +39,7 @@ def run(config: TrainConfig, enough_epochs: bool = False) -> Path:
         images = pluralize(len(dataset.train), "image")
         print(f"training on {printable(dataset.name)}: {images}, test split held out until the end")
         checkpoint = fit(dataset, config)
-        path = config.output_dir / MODELS / f"{run_name(dataset.name, config.preset)}_final.pth"
+        path = config.output_dir / MODELS / f"{run_name(dataset.name, config.preset, config.network)}_final.pth"
         checkpoint = broadcast_object(add_ood_detector(checkpoint, dataset) if rank() == 0 else checkpoint)
         if rank() == 0:
             save_checkpoint(checkpoint, path)

@@ -29,6 +29,7 @@ from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import MODELS, evaluate
 from mnist_cnn.models.checkpoint import save_checkpoint
+from mnist_cnn.own_network import class_of
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import TrainConfig, run_name, with_enough_epochs
 from mnist_cnn.training.dataset import load_training_data
@@ -76,10 +77,10 @@ def run_seed(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = 
         model: the architecture, by default the preset's.
         keep: folder to save the model in.
     """
-    run_dir = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    run_dir = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset, config.network))
     checkpoint = fit(dataset, dataclasses.replace(config, resume=bool(run_dir.newest_first())), model)
     if keep:
-        save_checkpoint(checkpoint, keep / f"{dataset.name}_{config.preset}_seed_{config.seed}.pth")
+        save_checkpoint(checkpoint, keep / f"{name_of_seed(dataset, config)}.pth")
     network = checkpoint.build_model().to(pick_device(config.device))
     report, _ = evaluate(network, dataset.test, dataset.classes, checkpoint.temperature)
     return {
@@ -96,6 +97,12 @@ def run_seed(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = 
         "misclassified": report.misclassified,
         **environment(config),
     }
+
+
+def name_of_seed(dataset: Dataset, config: TrainConfig) -> str:
+    """Return the name of a seed's model."""
+    network = [class_of(config.network)] if config.network else []
+    return "_".join([dataset.name, config.preset, *network, f"seed_{config.seed}"])
 
 
 def environment(config: TrainConfig) -> Row:
@@ -151,7 +158,7 @@ def study(dataset: Dataset, configs: list[TrainConfig], output: Path, keep: Path
             for config in pending:
                 with suppress(Timeout), FileLock(work / f"seed_{config.seed}.lock", timeout=0):
                     if pending_configs([config], dataset, output):
-                        folder = work / f"{dataset.name}_{config.preset}_seed_{config.seed}"
+                        folder = work / name_of_seed(dataset, config)
                         row = run_seed(dataset, dataclasses.replace(config, output_dir=folder), keep=keep)
                         with FileLock(work / "rows.lock"):
                             write_rows([*read_rows(output), row], output)

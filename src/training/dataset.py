@@ -15,15 +15,17 @@ def load_training_data(config: TrainConfig) -> Dataset:
     """
     dataset = load_dataset(config.dataset, config.data_dir)
     check_testable(dataset)
-    return with_rehearsal(config.init_from, dataset, config.data_dir) if config.init_from else dataset
+    if config.init_from:
+        return with_rehearsal(config.init_from, dataset, config.data_dir, config.network)
+    return dataset
 
 
-def with_rehearsal(path: Path, dataset: Dataset, data_dir: Path | None) -> Dataset:
+def with_rehearsal(path: Path, dataset: Dataset, data_dir: Path | None, network: str | None = None) -> Dataset:
     """Map a dataset's classes to a model's, and mix in images that the model was trained on (rehearsal).
 
     Raises:
         InputError: one of the two datasets has classes that the model does not have.
     """
-    model = load_checkpoint(path)
+    model = load_checkpoint(path, network)
     dataset = with_classes(dataset, model.classes, path)
     return rehearse(dataset, with_classes(load_dataset(model.dataset, data_dir), model.classes, path))

@@ -60,6 +60,7 @@ def test_round_trip(tmp_path: Path) -> None:
         torch.testing.assert_close(found, expected, rtol=0, atol=0) if field.name == "state_dict" else None
         assert field.name in ("state_dict", "training_state") or found == expected
     images = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    assert isinstance(saved.model_config, ModelConfig)
     original = CNN(saved.model_config)
     original.load_state_dict(saved.state_dict)
     assert torch.equal(loaded.build_model()(images), original.eval()(images))
