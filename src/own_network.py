@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import math
 import sys
 import traceback
 from dataclasses import dataclass
@@ -32,6 +33,13 @@ class OwnConfig:
     """Mean of the training pixels, as a share of 255."""
     std: float
     """Standard deviation of the training pixels, as a share of 255."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not isinstance(self.network, str) or not (math.isfinite(self.mean) and 0 < self.std < math.inf):
+            raise InputError(
+                f"network is {self.network!r}, mean {self.mean}, std {self.std}; they must be a name, finite"
+            )
 
 
 class OwnNetwork(nn.Module):

@@ -19,7 +19,7 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate, infer
 from mnist_cnn.experiments.study import read_rows
-from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
+from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint, write_archive
 from mnist_cnn.own_network import MAX_FEATURES, OwnConfig, OwnNetwork
 from mnist_cnn.train import add_ood_detector, fit
 from mnist_cnn.training.config import PRESETS, TrainConfig
@@ -217,3 +217,31 @@ def test_only_filters_need_no_other_optimizer(tmp_path: Path, digits: Dataset) -
     checkpoint = fit(digits, config(tmp_path), network=network)
     assert np.isfinite(checkpoint.history[-1]["val_loss"])
     assert checkpoint.history[-1]["val_accuracy"] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": 3}, "network is 3"),
+        ({"std": float("nan")}, "std nan"),
+        ({"classes": 10**12}, "10 class names for 1000000000000 logits"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_damaged_record_of_a_network_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    own = {"network": "a.py:A", "classes": 10, "mean": 0.1, "std": 0.3} | changes
+    content = {
+        "dataset": "digits",
+        "classes": tuple("0123456789"),
+        "model_config": own,
+        "state_dict": {},
+        "train_config": {},
+        "data_sha256": "",
+        "history": [],
+        "temperature": 1.0,
+        "ood_detector": None,
+        "training_state": None,
+    }
+    write_archive(content, tmp_path / "mine.pth")
+    with pytest.raises(InputError, match=rf"mine.pth is not a model of this program \(.*{words}"):
+        load_checkpoint(tmp_path / "mine.pth", network=Tiny())

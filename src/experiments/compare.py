@@ -142,7 +142,7 @@ def command(
         raise InputError(f"--output is {output}; it must end in .png")
     drawn = [one for one in compared if isinstance(one, Study) or one.epochs]
     if drawn:
-        save_figure(drawn, output)  # type: ignore[arg-type]
+        save_figure(drawn, output)
     print(as_text(compared))
     print(f"\nfigure: {printable(str(output))}" if drawn else "\nno figure: none of them has a history")
 

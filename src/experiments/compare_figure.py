@@ -22,7 +22,7 @@ TITLE_WIDTH, LEGEND_WIDTH, ROW_WIDTH = 52, 104, 24  # characters
 POINTS_TITLE_WIDTH = TITLE_WIDTH - ROW_WIDTH // 2  # as the names of the rows stand left of the axes
 
 
-def save_figure(compared: Sequence[Run] | Sequence[Study], path: Path) -> None:
+def save_figure(compared: Sequence[Run | Study], path: Path) -> None:
     """Save the figure.
 
     Raises:
@@ -35,7 +35,7 @@ def save_figure(compared: Sequence[Run] | Sequence[Study], path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; name another picture with --output") from None
 
 
-def draw(figure: Figure, compared: Sequence[Run] | Sequence[Study]) -> None:
+def draw(figure: Figure, compared: Sequence[Run | Study]) -> None:
     """Draw runs as curves of the validation split or, of one epoch each, as points; studies as a point per seed."""
     runs = [run for run in compared if isinstance(run, Run)]
     studies = [study for study in compared if isinstance(study, Study)]

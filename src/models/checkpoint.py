@@ -6,6 +6,8 @@ import hashlib
 import io
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,19 +150,29 @@ def parse_checkpoint(archive: bytes, source: str, network: nn.Module | str | Non
         content = open_archive(archive, FORMAT_VERSION, is_intact(archive))
     except ArchiveError as error:
         raise InputError(f"{source} {error}; {ADVICE}") from None
-    try:
+    with told_as_foreign(source):
         del content["format_version"]
         config = content["model_config"]
         content["model_config"] = OwnConfig(**config) if "network" in config else ModelConfig(**config)
         if content["ood_detector"] is not None:
             content["ood_detector"] = OODDetector(**content["ood_detector"])
-        checkpoint = with_code(Checkpoint(**content), source, network)
-        check(checkpoint)
-    except InputError:
-        raise
+        checkpoint = Checkpoint(**content, network=None)
+        check_values(checkpoint)
+    checkpoint = with_code(checkpoint, source, network)
+    with told_as_foreign(source):
+        checkpoint.build_model()
+        if checkpoint.ood_detector:
+            checkpoint.ood_detector.check(checkpoint.model_config)
+    return checkpoint
+
+
+@contextmanager
+def told_as_foreign(source: str) -> Iterator[None]:
+    """Convert what invalid content raises to an InputError that names `source`."""
+    try:
+        yield
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{source} is not a model of this program ({printable(error, 300)}); {ADVICE}") from None
-    return checkpoint
 
 
 def with_code(checkpoint: Checkpoint, source: str, network: nn.Module | str | None) -> Checkpoint:
@@ -183,8 +195,8 @@ def with_code(checkpoint: Checkpoint, source: str, network: nn.Module | str | No
     return dataclasses.replace(checkpoint, network=module)
 
 
-def check(checkpoint: Checkpoint) -> None:
-    """Check the types and the consistency of a checkpoint's fields.
+def check_values(checkpoint: Checkpoint) -> None:
+    """Check the types and the consistency of a checkpoint's fields but for its weights.
 
     Raises:
         AttributeError, LookupError, RuntimeError, TypeError, ValueError: a field is invalid.
@@ -203,6 +215,3 @@ def check(checkpoint: Checkpoint) -> None:
         raise ValueError(f"{len(checkpoint.classes)} class names for {config.classes} logits")
     if not 0 < checkpoint.temperature < math.inf:
         raise ValueError(f"temperature is {checkpoint.temperature}")
-    checkpoint.build_model()
-    if checkpoint.ood_detector:
-        checkpoint.ood_detector.check(config)

@@ -99,7 +99,8 @@ def restore(training: Training, checkpoint: Checkpoint) -> tuple[list[EpochRecor
     )
     different = [name for name in old | new if old.get(name) != new.get(name)]
     where = f"cannot resume in {training.run_dir.checkpoints}"
-    longer = different == ["epochs"] and is_finished(checkpoint) and new["epochs"] > old["epochs"]
+    finished = len(checkpoint.history) == old.get("epochs")
+    longer = finished and different == ["epochs"] and new["epochs"] > old["epochs"]
     if different and not longer:
         changes = "; ".join(f"{name} was {old.get(name)} and is {new.get(name)}" for name in different)
         raise InputError(f"{where}: {changes}; resume with the same flags and data, or leave out --resume")
@@ -112,8 +113,3 @@ def restore(training: Training, checkpoint: Checkpoint) -> tuple[list[EpochRecor
             f"{where}: the newest checkpoint has no valid training state ({printable(error, 300)}); "
             "remove it, or leave out --resume"
         ) from None
-
-
-def is_finished(checkpoint: Checkpoint) -> bool:
-    """Return whether a checkpoint is that of the last epoch."""
-    return bool(len(checkpoint.history) == checkpoint.train_config["epochs"])
