@@ -174,6 +174,7 @@ def read_published(name: str, data_dir: Path | None) -> tuple[bytes, ...]:
     roots = [Path(folder) for folder in (data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER) if folder]
     folders = [folder for root in roots for folder in (root / source.folder / "raw", root / source.folder, root)]
     paths, contents = find_files(folders, source), []
+    paths = {file: path for file, path in paths.items() if path.parent not in roots or not is_of_another(path, source)}
     for file in source.hashes:
         try:
             paths[file] = paths.get(file) or download(file, source, data_dir or DEFAULT_FOLDER)
@@ -184,6 +185,12 @@ def read_published(name: str, data_dir: Path | None) -> tuple[bytes, ...]:
             raise MirrorError(f"{error}; missing: {missing}{others}") from None
         contents += read_verified(paths[file], source.hashes[file], source.members)
     return tuple(contents)
+
+
+def is_of_another(path: Path, source: Source) -> bool:
+    """Return whether a file is one of another published dataset, whose files may have the same names."""
+    others = [other.hashes.values() for other in SOURCES.values() if other is not source]
+    return hash_of(path, "")[2] in chain.from_iterable(chain.from_iterable(others))
 
 
 def find_files(folders: list[Path], source: Source = ANY_IDX) -> dict[str, Path]:

@@ -644,6 +644,21 @@ def test_files_of_unknown_hash_are_not_taken_for_published_ones(
     assert len(good.requests) == 4
 
 
+def test_a_flat_folder_of_another_dataset_is_not_taken_for_damaged(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch, small: dict[str, bytes]
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name, content in small.items():  # MNIST's files have the names of KMNIST's
+        (tmp_path / "data" / name).write_bytes(content)
+    monkeypatch.setitem(SOURCES, "mnist", source_of(small))
+    files = published("kmnist", digits)
+    with mirror(files, honest) as good:
+        monkeypatch.setitem(SOURCES, "kmnist", small_source("kmnist", files, good.url))
+        assert len(load_dataset("kmnist").train) == 40
+    assert read_published("mnist", None) == tuple(map(gzip.decompress, small.values()))
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"KMNIST", *small}
+
+
 def test_a_large_archive_may_have_more_bytes_and_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 1 << 15)
     content = np.random.default_rng(0).bytes(1 << 17)
