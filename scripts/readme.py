@@ -71,7 +71,9 @@ def single(name: str, about: dict[str, Any], report: Report, seeds: str, seconds
     """Lay out one report as a row of the presets' table."""
     low, high = report.interval
     accuracy = f"{report.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%})"
-    return f"| {name} | {about['parameters']:,} | {about['train_config']['epochs']} | {accuracy} | {seeds} | {seconds} |"
+    return (
+        f"| {name} | {about['parameters']:,} | {about['train_config']['epochs']} | {accuracy} | {seeds} | {seconds} |"
+    )
 
 
 def table(about: dict[str, Any], report: Report) -> str:

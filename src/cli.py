@@ -14,7 +14,11 @@ COMMANDS = {
     "serve": ("mnist_cnn.serving.app", "serve", "a web page to draw digits on, and a REST service"),
     "export": ("mnist_cnn.export", "export", "write a model as .onnx, which predicts without PyTorch"),
     "ensemble": ("mnist_cnn.experiments.ensemble", "train", "combine several models into one with averaged logits"),
-    "compare": ("mnist_cnn.experiments.compare", "train", "print finished trainings side by side, draw their curves"),
+    "compare": (
+        "mnist_cnn.experiments.compare",
+        "train",
+        "trainings or studies side by side, with a test",
+    ),
     "train-spotter": ("mnist_cnn.train_spotter", "export", "train the network that finds digits in pictures"),
     "study": ("mnist_cnn.experiments.study", "train", "train one recipe with many seeds: mean and spread"),
 }

@@ -155,9 +155,17 @@ class CNN(nn.Module):
         """
         return self.classify(self.stages(self.space_to_depth(self.normalize(images))))
 
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the classifier, the last layer, gets: float [N, D], of images as in `forward`."""
+        return self.pool(self.stages(self.space_to_depth(self.normalize(images))))
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Flatten the features [N, C, side, side] of the last stage to [N, D], averaged over positions or not."""
+        return features.mean(dim=(2, 3)) if self.config.average else features.flatten(1)
+
     def classify(self, features: Tensor) -> Tensor:
         """Compute logits [N, classes] from the features [N, C, side, side] of the last stage."""
-        logits: Tensor = self.classifier(features.mean(dim=(2, 3)) if self.config.average else features.flatten(1))
+        logits: Tensor = self.classifier(self.pool(features))
         return logits
 
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -197,16 +205,17 @@ class Ensemble(nn.Module):
         """Compute logits [N, classes], as a `CNN` does."""
         return torch.stack([member(images) for member in self.members]).mean(dim=0)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the members' last layers get, concatenated: float [N, members * D]."""
+        return torch.cat([member.features(images) for member in self.members], dim=1)  # type: ignore[operator]
+
     def logits_and_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Compute logits and the members' features, concatenated, as a `CNN` does."""
         logits, features = zip(*(member.logits_and_features(images) for member in self.members), strict=True)  # type: ignore[operator]
         return torch.stack(logits).mean(dim=0), torch.cat(features, dim=1)
 
 
-Network = CNN | Ensemble
-
-
-def build(config: ModelConfig) -> Network:
+def build(config: ModelConfig) -> CNN | Ensemble:
     """Build a network, with random weights from torch's global generator."""
     return CNN(config) if config.members == 1 else Ensemble(config)
 

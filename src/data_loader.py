@@ -3,15 +3,16 @@
 import dataclasses
 import gzip
 import hashlib
-import math
 import os
 import sys
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,20 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.nn import functional as F
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.names import check_classes, check_name
+from mnist_cnn.data_files import (
+    MAX_BYTES,
+    framed,
+    parse_idx,
+    parse_qmnist_labels,
+    parse_usps,
+    read_csv,
+    read_npz,
+)
 from mnist_cnn.download import FILES, SOURCES, MirrorError, find_files, list_data, read_published
-from mnist_cnn.pictures.file_types import without_pictures
+from mnist_cnn.pictures.file_types import PICTURE, kind, without_pictures
 from mnist_cnn.pictures.image_folder import class_folders, contents, read_folders
 from mnist_cnn.pictures.preprocess import SIDE
 
@@ -33,32 +42,44 @@ GARMENTS = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-MAX_BYTES = 1 << 30  # of an unpacked IDX file
+KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+NAMES = ("auto", "digits", *SOURCES)
 MAX_NAMES, MAX_CHARACTERS = 10, 30  # of class names in an error
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images and their labels, in the same order.
+    """Images and their labels, in the same order; a dataset for `torch.utils.data.DataLoader` too.
 
     Attributes:
         images: uint8 [N, 1, 28, 28], 0 is background, 255 foreground.
         labels: int64 [N], 0..classes-1.
+        files: paths of the pictures that the images come from, str [N]; None where images are no files of their own.
     """
 
     images: Tensor
     labels: Tensor
+    files: npt.NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.labels)
 
-    def __getitem__(self, index: Tensor) -> "Split":
-        """Select the images and labels at `index`, int64 [n] or bool [N]."""
-        return Split(self.images[index], self.labels[index])
+    @overload
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def __getitem__(self, index: Tensor) -> "Split": ...
+
+    def __getitem__(self, index: int | Tensor) -> "tuple[Tensor, Tensor] | Split":
+        """Select the images and labels at `index`, int64 [n] or bool [N]; of a number the image and its label."""
+        if isinstance(index, Tensor):
+            files = None if self.files is None else self.files[index.cpu().numpy()]
+            return Split(self.images[index], self.labels[index], files)
+        return self.images[index], self.labels[index]
 
     def to(self, device: torch.device) -> "Split":
-        """Move both tensors to a device."""
+        """Move both tensors to a device, without the names of files."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
@@ -76,9 +97,9 @@ def load_dataset(name: str | os.PathLike[str] = "auto", data_dir: str | os.PathL
     """Load a dataset.
 
     Args:
-        name: "mnist", "fashion-mnist", "digits" (bundled with scikit-learn), "auto" (MNIST, or the bundled digits if
-            MNIST is neither on disk nor on a mirror), or a folder with four IDX files or with a subfolder of pictures
-            per class.
+        name: one of `NAMES`, of which "digits" is bundled with scikit-learn and "auto" is MNIST, or the bundled digits
+            if MNIST is neither on disk nor on a mirror; or a .csv or .npz, or a folder with four IDX files or with a
+            subfolder of pictures per class.
         data_dir: searched before `$MNIST_CNN_DATA` and `./data`; downloads go there.
 
     Raises:
@@ -97,16 +118,56 @@ def load_dataset(name: str | os.PathLike[str] = "auto", data_dir: str | os.PathL
         return load_published(name, data_dir)
     if Path(name).is_dir():
         return load_folder(name)
+    if Path(name).is_file():
+        return load_file(Path(name))
+    given = str(name).lower()
+    near = [known for known in NAMES if known.startswith(given)] or get_close_matches(given, NAMES, n=1)
     raise InputError(
-        f"no dataset {str(name)!r}: use auto, mnist, fashion-mnist, digits, a folder with a subfolder of pictures per "
-        f"class or one with the files {', '.join(FILES)}"
+        f"no dataset {str(name)!r}{f' (do you mean {near[0]}?)' if near else ''}: use {', '.join(NAMES)}, a .csv or "
+        f".npz, a folder with a subfolder of pictures per class or one with the files {', '.join(FILES)}"
     )
 
 
 def load_published(name: str, data_dir: Path | None) -> Dataset:
-    """Load MNIST or Fashion-MNIST from files whose SHA-256 was checked."""
-    files = zip(FILES, read_published(name, data_dir), strict=True)
-    return from_idx(name, files, GARMENTS if name == "fashion-mnist" else DIGITS)
+    """Load a published dataset from files whose hashes were checked."""
+    files = read_published(name, data_dir)
+    if name == "usps":
+        (train, labels), (test, test_labels) = map(parse_usps, files)
+        return from_arrays(name, (train, labels, test, test_labels), DIGITS)
+    if name == "qmnist":
+        images = parse_idx(files[0], name), parse_idx(files[2], name)
+        return from_arrays(
+            name, (images[0], parse_qmnist_labels(files[1]), images[1], parse_qmnist_labels(files[3])), DIGITS
+        )
+    arrays = [parse_idx(content, where) for where, content in zip(FILES, files, strict=True)]
+    if name == "emnist-digits":  # its files hold columns where MNIST's hold rows
+        arrays = [array.swapaxes(1, 2) if array.ndim == 3 else array for array in arrays]
+    return from_arrays(name, arrays, {"fashion-mnist": GARMENTS, "kmnist": KANA}.get(name, DIGITS))
+
+
+def load_file(path: Path) -> Dataset:
+    """Load a dataset from an .npz, or from CSV: of `a_train.csv` the test split is `a_test.csv` beside it.
+
+    Where there is no such file, every fifth image of a class is in the test split. Classes are the labels of train.
+
+    Raises:
+        InputError: the file is neither, or holds something else.
+    """
+    try:
+        check_name(path.stem, "the name")
+    except ValueError as error:
+        raise InputError(f"{str(path)!a} has {error}; rename it") from None
+    name = f"{path.stem}-file" if path.stem in NAMES else path.stem
+    if path.suffix == ".npz":
+        return from_arrays(name, read_npz(path))
+    if path.suffix != ".csv":
+        raise InputError(f"{path} is no dataset: give a .csv, an .npz or a folder")
+    images, labels = read_csv(path)
+    beside = path.with_name(path.name.replace("train", "test"))
+    if beside != path and beside.is_file():
+        return from_arrays(name, (images, labels, *read_csv(beside)))
+    is_test = every_fifth(labels)
+    return from_arrays(name, (images[~is_test], labels[~is_test], images[is_test], labels[is_test]))
 
 
 def load_folder(folder: str | os.PathLike[str]) -> Dataset:
@@ -124,7 +185,7 @@ def load_folder(folder: str | os.PathLike[str]) -> Dataset:
         check_classes([one.name for one in folders] or DIGITS)
     except ValueError as error:
         raise InputError(f"{str(folder)!a} has {error}; rename it") from None
-    if name in (*SOURCES, "digits"):  # not to be mistaken for the published dataset
+    if name in NAMES:  # not to be mistaken for the published dataset
         name = f"{name}-folder"
     if folders:
         return load_pictures(name, folders)
@@ -136,7 +197,7 @@ def load_folder(folder: str | os.PathLike[str]) -> Dataset:
             f"{folder} lacks {missing} (or .gz){found}; put the four IDX files of a dataset there, "
             "or a subfolder of pictures per class"
         )
-    return from_idx(name, ((str(path), read_unverified(path)) for path in paths.values()))
+    return from_arrays(name, [parse_idx(read_unverified(path), str(path)) for path in paths.values()])
 
 
 def load_pictures(name: str, folders: list[Path]) -> Dataset:
@@ -147,10 +208,19 @@ def load_pictures(name: str, folders: list[Path]) -> Dataset:
     names = [unicodedata.normalize("NFC", folder.name) for folder in folders]
     classes = DIGITS if set(names) <= set(DIGITS) else tuple(dict.fromkeys(names))
     images, numbers = read_folders(folders)
+    files = np.array([str(path) for folder in folders for path in sorted(folder.iterdir()) if kind(path) == PICTURE])
     labels = torch.tensor([classes.index(names[number]) for number in numbers])
-    position = torch.cat([torch.arange(int(count)) for count in np.bincount(numbers)])
-    pictures, is_test = Split(torch.from_numpy(images)[:, None], labels), position % 5 == 4
+    pictures = Split(torch.from_numpy(images)[:, None], labels, files)
+    is_test = torch.from_numpy(every_fifth(numbers))
     return Dataset(name, classes, pictures[~is_test], pictures[is_test])
+
+
+def every_fifth(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return whether each image, in order, is the fifth, tenth, ... of its label: bool [N]."""
+    position = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        position[labels == label] = np.arange(np.sum(labels == label))
+    return np.asarray(position % 5 == 4)
 
 
 def check_testable(dataset: Dataset) -> None:
@@ -173,8 +243,13 @@ def all_as_test(dataset: Dataset) -> Dataset:
 
 
 def concatenate(*splits: Split) -> Split:
-    """Concatenate splits."""
-    return Split(torch.cat([split.images for split in splits]), torch.cat([split.labels for split in splits]))
+    """Concatenate splits; the names of files are kept if all have some."""
+    files = [split.files for split in splits if split.files is not None]
+    return Split(
+        torch.cat([split.images for split in splits]),
+        torch.cat([split.labels for split in splits]),
+        np.concatenate(files) if len(files) == len(splits) else None,
+    )
 
 
 def with_classes(dataset: Dataset, classes: tuple[str, ...], model: Path) -> Dataset:
@@ -196,7 +271,7 @@ def with_classes(dataset: Dataset, classes: tuple[str, ...], model: Path) -> Dat
             "with --checkpoint or --init-from"
         )
     index = torch.tensor([classes.index(name) if name in classes else -1 for name in dataset.classes])
-    train, test = (Split(split.images, index[split.labels]) for split in (dataset.train, dataset.test))
+    train, test = (Split(split.images, index[split.labels], split.files) for split in (dataset.train, dataset.test))
     return Dataset(dataset.name, classes, train, test)
 
 
@@ -235,48 +310,32 @@ def read_unverified(path: Path) -> bytes:
     return content
 
 
-def parse_idx(content: bytes, where: str) -> npt.NDArray[np.uint8]:
-    """Parse IDX: 0, 0, 8 for uint8, 1 dimension for labels or 3 for images, big-endian uint32 sizes, values.
-
-    Source: LeCun, Cortes, Burges, "The MNIST database".
-
-    Raises:
-        InputError: the content is invalid; the message names `where` it came from.
-    """
-    if content[:4] not in (b"\0\0\x08\x01", b"\0\0\x08\x03"):
-        raise InputError(f"{where} is not an IDX file of labels or images (it starts {content[:4]!r}); get it again")
-    header = 4 + 4 * content[3]
-    if len(content) < header:
-        raise InputError(f"{where} ends inside its header; get it again")
-    shape: list[int] = np.frombuffer(content[4:header], ">u4").tolist()
-    if not 0 < math.prod(shape) == len(content) - header:
-        raise InputError(f"{where} holds {len(content) - header} values, its header says {shape}; get it again")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
-def from_idx(name: str, files: Iterable[tuple[str, bytes]], classes: tuple[str, ...] | None = None) -> Dataset:
-    """Parse the IDX files of train images, train labels, test images and test labels, each with its path for errors.
+def from_arrays(name: str, arrays: Sequence[npt.NDArray[Any]], classes: tuple[str, ...] | None = None) -> Dataset:
+    """Make a dataset of train images, train labels, test images and test labels.
 
     The classes are the labels of train by default.
     """
-    arrays = [parse_idx(content, where) for where, content in files]
-    classes = classes or tuple(map(str, range(int(arrays[1].max()) + 1)))
+    classes = classes or tuple(map(str, range(int(arrays[1].max(initial=0)) + 1)))
     train = pair(arrays[0], arrays[1], len(classes), f"{name}'s train split")
     return Dataset(name, classes, train, pair(arrays[2], arrays[3], len(classes), f"{name}'s test split"))
 
 
-def pair(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], classes: int, where: str) -> Split:
-    """Make a split of images [N, 28, 28] and labels [N], 0..classes-1.
+def pair(images: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int, where: str) -> Split:
+    """Make a split of images, uint8 [N, 28, 28], and labels, integers [N], 0..classes-1.
 
     Raises:
-        InputError: they have other shapes, sizes or values.
+        InputError: they have other types, shapes, sizes or values.
     """
+    if images.dtype != np.uint8 or labels.dtype.kind not in "iu":
+        kinds = f"images of {images.dtype} and labels of {labels.dtype}"
+        raise InputError(f"{where} has {kinds}, expected uint8 (0..255) and integers; check its files")
     if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
         raise InputError(f"{where} has images of shape {list(images.shape)}, expected [N, 28, 28]; check its files")
     if labels.ndim != 1 or len(images) != len(labels) or not len(labels):
         raise InputError(f"{where} has {len(images)} images but {len(labels)} labels; check its files")
-    if labels.max() >= classes:
-        raise InputError(f"{where} has label {labels.max()}, expected 0..{classes - 1}; check its files")
+    wrong = [label for label in (labels.max(), labels.min()) if not 0 <= label < classes]
+    if wrong:
+        raise InputError(f"{where} has label {wrong[0]}, expected 0..{classes - 1}; check its files")
     return Split(torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)))
 
 
@@ -287,8 +346,7 @@ def bundled_digits() -> Dataset:
     """
     digits = load_digits()
     small = torch.from_numpy(digits.images).float().unsqueeze(1)
-    large = F.interpolate(small, size=(20, 20), mode="bicubic").mul(255 / 16).round().clamp(0, 255)
-    images = Split(F.pad(large, (4, 4, 4, 4)).byte(), torch.from_numpy(digits.target).long())
+    images = Split(framed(small, maximum=16), torch.from_numpy(digits.target).long())
     train, test = split_off(images, size=360)
     return Dataset("digits", DIGITS, train, test)
 

@@ -1,9 +1,11 @@
-"""The four files of MNIST or Fashion-MNIST: found on disk or downloaded, and verified by SHA-256 before use."""
+"""The files of published datasets: found on disk or downloaded, and verified by their hashes before use."""
 
+import bz2
 import gzip
 import os
 import re
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -40,11 +42,23 @@ class MirrorError(InputError):
 
 @dataclass(frozen=True)
 class Source:
-    """A published dataset: folder in torchvision's layout, mirrors, SHA-256 of each file: (of the .gz, unpacked)."""
+    """A published dataset.
+
+    Attributes:
+        folder: in torchvision's layout.
+        mirrors: URLs of folders.
+        hashes: of each file, (packed, unpacked): SHA-256, `md5:` and MD5 where no other is published, or "" for none.
+        suffix: of the packed files.
+        members: of a .zip, the packed files inside that are wanted.
+        max_bytes: limit of a file, by default `MAX_BYTES`.
+    """
 
     folder: str
     mirrors: tuple[str, ...]
-    sha256: dict[str, tuple[str, str]]
+    hashes: dict[str, tuple[str, str]]
+    suffix: str = ".gz"
+    members: tuple[str, ...] = ()
+    max_bytes: int | None = None
 
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -55,7 +69,7 @@ SOURCES = {
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
         ),
-        sha256={
+        hashes={
             "train-images-idx3-ubyte": (
                 "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -77,7 +91,7 @@ SOURCES = {
     "fashion-mnist": Source(
         folder="FashionMNIST",
         mirrors=("https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",),
-        sha256={
+        hashes={
             "train-images-idx3-ubyte": (
                 "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
                 "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -96,41 +110,100 @@ SOURCES = {
             ),
         },
     ),
+    "kmnist": Source(
+        folder="KMNIST",
+        mirrors=("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        hashes={  # as in TensorFlow Datasets' url_checksums/kmnist.txt
+            "train-images-idx3-ubyte": ("51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4", ""),
+            "train-labels-idx1-ubyte": ("e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17", ""),
+            "t10k-images-idx3-ubyte": ("edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5", ""),
+            "t10k-labels-idx1-ubyte": ("20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c", ""),
+        },
+    ),
+    "qmnist": Source(
+        folder="QMNIST",
+        mirrors=("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
+        hashes={  # as in torchvision's datasets/mnist.py; no SHA-256 is published
+            "qmnist-train-images-idx3-ubyte": ("md5:ed72d4157d28c017586c42bc6afe6370", ""),
+            "qmnist-train-labels-idx2-int": ("md5:0058f8dd561b90ffdd0f734c6a30e5e4", ""),
+            "qmnist-test-images-idx3-ubyte": ("md5:1394631089c404de565df7b7aeaf9412", ""),
+            "qmnist-test-labels-idx2-int": ("md5:5b5b05890a5e13444e108efe57b788aa", ""),
+        },
+    ),
+    "emnist-digits": Source(
+        folder="EMNIST",
+        mirrors=("https://biometrics.nist.gov/cs_links/EMNIST/",),
+        hashes={  # as in TensorFlow Datasets' url_checksums/emnist.txt
+            "gzip": ("fb9bb67e33772a9cc0b895e4ecf36d2cf35be8b709693c3564cea2a019fcda8e", "")
+        },
+        suffix=".zip",
+        members=tuple(
+            f"gzip/emnist-digits-{split}-{kind}-ubyte.gz"
+            for split in ("train", "test")
+            for kind in ("images-idx3", "labels-idx1")
+        ),
+        max_bytes=600_000_000,
+    ),
+    "usps": Source(
+        folder="USPS",
+        mirrors=("https://www.csie.ntu.edu.tw/~cjlin/libsvmtools/datasets/multiclass/",),
+        hashes={  # as in torchvision's datasets/usps.py; no SHA-256 is published
+            "usps": ("md5:ec16c51db3855ca6c91edd34d0e9b197", ""),
+            "usps.t": ("md5:8ea070ee2aca1ac39742fdd1ef5ed118", ""),
+        },
+        suffix=".bz2",
+    ),
 }
 
 
+ANY_IDX = Source("", (), dict.fromkeys(FILES, ("any", "any")))
+"""The four files of a dataset in MNIST's format whose hashes nobody published."""
+
+
 def read_published(name: str, data_dir: Path | None) -> tuple[bytes, ...]:
-    """Read the four files of a published dataset, unpacked, in the order of `FILES`.
+    """Read the files of a published dataset, unpacked: those of train, then those of test, images before labels.
 
     They are searched in `data_dir`, `$MNIST_CNN_DATA` and `./data`, packed or not, flat or in torchvision's layout,
     also under the names that other programs give them. Missing files are downloaded into `data_dir` or `./data`.
 
     Raises:
         MirrorError: a file is not on disk and no mirror serves it; files that look like data are listed.
-        InputError: a file's SHA-256 is wrong; it was not parsed.
+        InputError: a file's hash is wrong; it was not parsed.
     """
     source = SOURCES[name]
     roots = [Path(folder) for folder in (data_dir, os.environ.get("MNIST_CNN_DATA"), DEFAULT_FOLDER) if folder]
-    folders = [folder for root in roots for folder in (root / source.folder / "raw", root)]
-    paths, contents = find_files(folders), []
-    for file in FILES:
+    folders = [folder for root in roots for folder in (root / source.folder / "raw", root / source.folder, root)]
+    paths, contents = find_files(folders, source), []
+    paths = {file: path for file, path in paths.items() if path.parent not in roots or not is_of_another(path, source)}
+    for file in source.hashes:
         try:
             paths[file] = paths.get(file) or download(file, source, data_dir or DEFAULT_FOLDER)
         except MirrorError as error:
             if not (others := list_data(folders)):
                 raise
-            missing = ", ".join(name for name in FILES if name not in paths)
+            missing = ", ".join(name for name in source.hashes if name not in paths)
             raise MirrorError(f"{error}; missing: {missing}{others}") from None
-        contents.append(read_verified(paths[file], source.sha256[file]))
+        contents += read_verified(paths[file], source.hashes[file], source.members)
     return tuple(contents)
 
 
-def find_files(folders: list[Path]) -> dict[str, Path]:
-    """Find the first copy of each of the four files in the folders, unpacked or .gz; exact names before variants."""
+def is_of_another(path: Path, source: Source) -> bool:
+    """Return whether a file is one of another published dataset, whose files may have the same names."""
+    others = [other.hashes.values() for other in SOURCES.values() if other is not source]
+    return hash_of(path, "")[2] in chain.from_iterable(chain.from_iterable(others))
+
+
+def find_files(folders: list[Path], source: Source = ANY_IDX) -> dict[str, Path]:
+    """Find the first copy of each file in the folders, unpacked or packed; exact names before variants.
+
+    Unpacked files are found where their hash is known.
+    """
     found = {}
-    for file in FILES:
-        names = ((folder / file, folder / f"{file}.gz", *variants(file, folder)) for folder in folders)
-        if path := next(filter(Path.is_file, chain.from_iterable(names)), None):
+    for file, (_, unpacked) in source.hashes.items():
+        packed = f"{file}{source.suffix}"
+        names = ((folder / file, folder / packed, *variants(file, folder)) for folder in folders)
+        usable = (path for path in chain.from_iterable(names) if unpacked or path.suffix == source.suffix)
+        if path := next(filter(Path.is_file, usable), None):
             found[file] = path
     return found
 
@@ -154,13 +227,13 @@ def list_data(folders: list[Path]) -> str:
 
 
 def download(file: str, source: Source, data_dir: Path) -> Path:
-    """Download `file` from the first mirror that serves the right bytes; processes take turns.
+    """Download `file`, packed, from the first mirror that serves the right bytes; processes take turns.
 
     Raises:
         MirrorError: no mirror did.
     """
     folder = data_dir / source.folder / "raw"
-    path = folder / f"{file}.gz"
+    path = folder / f"{file}{source.suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
     with FileLock(folder / ".lock"):
@@ -169,12 +242,12 @@ def download(file: str, source: Source, data_dir: Path) -> Path:
         remove_partial_files(folder)
         for url in mirror_urls(path.name, source):
             try:
-                fetch(url, path, source.sha256[file][0])
+                fetch(url, path, source.hashes[file][0], source.max_bytes or MAX_BYTES)
                 return path
             except MirrorError as error:
                 failures.append(f"{url} ({error})")
     raise MirrorError(
-        f"no mirror gave {path.name}: {', '.join(failures)}; put the four {source.folder} files into {folder}, "
+        f"no mirror gave {path.name}: {', '.join(failures)}; put the {source.folder} files into {folder}, "
         "or name their folder with --data-dir or a mirror with $MNIST_CNN_MIRROR"
     )
 
@@ -188,49 +261,51 @@ def mirror_urls(file: str, source: Source) -> Iterator[str]:
         yield mirror + file
 
 
-def fetch(url: str, path: Path, sha256: str) -> None:
-    """Download `url` to `path` atomically.
+def fetch(url: str, path: Path, expected: str, max_bytes: int) -> None:
+    """Download `url` to `path` atomically, at most `max_bytes`.
 
     Raises:
         MirrorError: the mirror failed, took too long or served other bytes.
     """
     with atomic_write(path) as temporary:
         with temporary.open("wb") as file, tqdm(unit="B", unit_scale=True, delay=0.1) as bar:
-            for block in stream(url, bar):
+            for block in stream(url, bar, max_bytes):
                 file.write(block)
                 bar.update(len(block))
-        if pooch.file_hash(str(temporary), alg="sha256") != sha256:
-            raise MirrorError("wrong SHA-256")
+        kind, _, actual = hash_of(temporary, expected)
+        if actual != expected:
+            raise MirrorError(f"wrong {kind}")
 
 
-def stream(url: str, bar: "tqdm[NoReturn]") -> Iterator[bytes]:
-    """Yield the body of `url` in blocks, at most `MAX_BYTES`; set the bar's total.
+def stream(url: str, bar: "tqdm[NoReturn]", max_bytes: int) -> Iterator[bytes]:
+    """Yield the body of `url` in blocks, at most `max_bytes`; set the bar's total.
 
     The request runs in a thread that is abandoned at the deadline: the timeout of requests is for a single read, so a
-    mirror that trickles headers or a body never exceeds it.
+    mirror that trickles headers or a body never exceeds it. More than `MAX_BYTES` have more time.
 
     Raises:
         MirrorError: the mirror failed or took longer than `TOTAL_TIMEOUT`.
     """
     blocks: SimpleQueue[bytes | Exception] = SimpleQueue()
-    deadline = time.monotonic() + TOTAL_TIMEOUT
-    Thread(target=request_blocks, args=(url, blocks, bar), daemon=True).start()
+    seconds = TOTAL_TIMEOUT * max(1, max_bytes // MAX_BYTES)
+    deadline = time.monotonic() + seconds
+    Thread(target=request_blocks, args=(url, blocks, bar, max_bytes), daemon=True).start()
     try:
         while block := blocks.get(timeout=max(0.0, deadline - time.monotonic())):
             if isinstance(block, Exception):
                 raise MirrorError(type(block).__name__) from block
             yield block
     except Empty:
-        raise MirrorError(f"not finished in {TOTAL_TIMEOUT} seconds") from None
+        raise MirrorError(f"not finished in {seconds} seconds") from None
 
 
-def request_blocks(url: str, blocks: "SimpleQueue[bytes | Exception]", bar: "tqdm[NoReturn]") -> None:
-    """Put the body of `url` into `blocks`, then b"" or the exception."""
+def request_blocks(url: str, blocks: "SimpleQueue[bytes | Exception]", bar: "tqdm[NoReturn]", max_bytes: int) -> None:
+    """Put the body of `url`, at most `max_bytes`, into `blocks`, then b"" or the exception."""
     try:
         with requests.get(url, stream=True, timeout=READ_TIMEOUT, hooks={"response": close_redirect}) as response:
             response.raise_for_status()
-            bar.total = min(int(response.headers.get("Content-Length", 0)), MAX_BYTES)
-            for block in islice(iter(partial(response.raw.read, BLOCK), b""), MAX_BYTES // BLOCK):
+            bar.total = min(int(response.headers.get("Content-Length", 0)), max_bytes)
+            for block in islice(iter(partial(response.raw.read, BLOCK), b""), -(-max_bytes // BLOCK)):
                 blocks.put(block)
         blocks.put(b"")
     except Exception as error:
@@ -243,19 +318,32 @@ def close_redirect(response: requests.Response, **_: object) -> None:
         response.close()
 
 
-def read_verified(path: Path, sha256: tuple[str, str]) -> bytes:
-    """Read a file and unpack it if it is a .gz, after checking its SHA-256: (of the .gz, unpacked).
+def hash_of(path: Path, expected: str) -> tuple[str, str, str]:
+    """Return the kind of an expected hash, its digits, and the hash of that kind of a file, as in `Source.hashes`."""
+    if expected.startswith("md5:"):
+        return "MD5", expected[4:], f"md5:{pooch.file_hash(str(path), alg='md5')}"
+    return "SHA-256", expected, str(pooch.file_hash(str(path), alg="sha256"))
+
+
+def read_verified(path: Path, hashes: tuple[str, str], members: tuple[str, ...] = ()) -> list[bytes]:
+    """Read a file and unpack it if its name says so, after checking its hash: (packed, unpacked).
+
+    Returns:
+        Its content, or the unpacked `members` of a .zip.
 
     Raises:
-        InputError: the SHA-256 differs.
+        InputError: the hash differs.
     """
-    packed = path.suffix == ".gz"
-    expected = sha256[0 if packed else 1]
-    actual = pooch.file_hash(str(path), alg="sha256")
+    packed = path.suffix in (".gz", ".bz2", ".zip")
+    expected = hashes[0 if packed else 1]
+    kind, digits, actual = hash_of(path, expected)
     if actual != expected:
         raise InputError(
-            f"{path} is damaged or another file: its SHA-256 is {actual}, expected {expected}; "
+            f"{path} is damaged or another file: its {kind} is {actual.removeprefix('md5:')}, expected {digits}; "
             "delete it and run again to download it"
         )
-    content = path.read_bytes()
-    return gzip.decompress(content) if packed else content
+    if members:
+        with zipfile.ZipFile(path) as archive:
+            return [gzip.decompress(archive.read(member)) for member in members]
+    unpack = {".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix, bytes)
+    return [unpack(path.read_bytes())]

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from mnist_cnn import plots
-from mnist_cnn.cnn_model import Network
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.device import pick_device
 from mnist_cnn.common.distributed import all_gather_rows, rank, world_size
@@ -26,6 +25,8 @@ from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load_dat
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
 from mnist_cnn.models.ood import PASS_RATE, OODDetector, WithOODScore
+from mnist_cnn.own_network import Network
+from mnist_cnn.predictions import Predictions, check_predictions_file, write_predictions
 from mnist_cnn.training.config import run_name
 
 MODELS = Path("saved_models")
@@ -59,6 +60,33 @@ def infer_distributed(model: nn.Module, split: Split) -> Tensor:
     return all_gather_rows(infer(model, shard), len(split))
 
 
+def predict(
+    model: Network, split: Split, temperature: float = 1.0, ood_detector: OODDetector | None = None
+) -> Predictions:
+    """Answer for every image of a split, the logits divided by `temperature` before the softmax.
+
+    Raises:
+        InputError: a logit is not finite.
+    """
+    outputs = infer_distributed(WithOODScore(model, ood_detector) if ood_detector else model, split)
+    if not outputs.isfinite().all():
+        raise InputError("the model's logits are not finite; train it again, or name another with --checkpoint")
+    logits = (outputs[:, :-1] if ood_detector else outputs).double().numpy()
+    probabilities = softmax(logits, temperature)
+    if ood_detector is None:
+        return Predictions(logits, probabilities, None)
+    confident = ood_detector.trusts(torch.from_numpy(probabilities.max(axis=1)), outputs[:, -1])
+    return Predictions(logits, probabilities, confident.numpy())
+
+
+def report_of(predictions: Predictions, split: Split, classes: tuple[str, ...]) -> Report:
+    """Score predictions for every image of a split."""
+    report = score(predictions.probabilities, split.labels.cpu().numpy(), classes)
+    assert report.count == len(split)
+    confident = predictions.confident
+    return report if confident is None else dataclasses.replace(report, trusted=float(confident.mean()))
+
+
 def evaluate(
     model: Network,
     split: Split,
@@ -76,16 +104,8 @@ def evaluate(
     Raises:
         InputError: a logit is not finite.
     """
-    outputs = infer_distributed(WithOODScore(model, ood_detector) if ood_detector else model, split)
-    if not outputs.isfinite().all():
-        raise InputError("the model's logits are not finite; train it again, or name another with --checkpoint")
-    probabilities = softmax(outputs[:, : len(classes)].double().numpy(), temperature)
-    report = score(probabilities, split.labels.cpu().numpy(), classes)
-    assert report.count == len(split)
-    if ood_detector:
-        trusted = ood_detector.trusted_share(torch.from_numpy(probabilities.max(axis=1)), outputs[:, -1])
-        report = dataclasses.replace(report, trusted=trusted)
-    return report, probabilities
+    predictions = predict(model, split, temperature, ood_detector)
+    return report_of(predictions, split, classes), predictions.probabilities
 
 
 def warn_out_of_distribution(report: Report, dataset: str) -> None:
@@ -100,7 +120,9 @@ def warn_out_of_distribution(report: Report, dataset: str) -> None:
         )
 
 
-def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path) -> Path:
+def evaluate_and_show(
+    checkpoint: Checkpoint, file: Path, dataset: Dataset, device: str, output_dir: Path, answers: Path | None = None
+) -> Path:
     """Evaluate a checkpoint on a dataset's test split; write the report as JSON, draw the figures, print the report.
 
     All ranks compute; rank 0 prints, writes and draws.
@@ -112,6 +134,7 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
         device: as in `pick_device`.
         output_dir: folder for saved_models/ and images/. If it holds the report of the default training, figures of
             another dataset or preset go to images/NAME/.
+        answers: file for the prediction of every image, as in `write_predictions`.
 
     Returns:
         The folder of the figures.
@@ -121,18 +144,21 @@ def evaluate_and_show(checkpoint: Checkpoint, file: Path, dataset: Dataset, devi
     """
     dataset = with_classes(dataset, checkpoint.classes, file)
     model = checkpoint.build_model().to(pick_device(device))
-    report, probabilities = evaluate(
-        model, dataset.test, dataset.classes, checkpoint.temperature, checkpoint.ood_detector
-    )
+    predictions = predict(model, dataset.test, checkpoint.temperature, checkpoint.ood_detector)
+    report = report_of(predictions, dataset.test, dataset.classes)
     elsewhere = "" if dataset.name == checkpoint.dataset else f"_on_{dataset.name}"
     json_path = output_dir / MODELS / f"{file.stem}{elsewhere}.json"
-    name = run_name(checkpoint.dataset, checkpoint.train_config.get("preset", "default"))
+    recipe = checkpoint.train_config
+    name = run_name(checkpoint.dataset, recipe.get("preset", "default"), recipe.get("network"))
     result = name.removesuffix("_cnn") + elsewhere
     has_mnist = (output_dir / DEFAULT.with_suffix(".json")).exists()
     figures = output_dir / IMAGES / (result if has_mnist and result != "mnist" else "")
     if rank() == 0:
         write_report(report, checkpoint, model.parameter_count(), file, dataset.name, json_path)
+        probabilities = predictions.probabilities
         plots.draw_all(figures, file.name, checkpoint.dataset, dataset, report, probabilities, checkpoint.history)
+        if answers:
+            write_predictions(predictions, dataset.test, dataset.classes, answers)
         print(as_text(report, f"{dataset.name} test split, {file.name}"))
         print(f"\nreport: {printable(str(json_path))}\nfigures: {printable(str(figures))}")
         warn_out_of_distribution(report, dataset.name)
@@ -163,10 +189,12 @@ def check_output(output_dir: Path) -> None:
 
 def command(
     checkpoint: Path = DEFAULT,
+    network: str | None = None,
     dataset: str = "auto",
     data_dir: Path | None = None,
     device: str = "auto",
     output_dir: Path = Path(),
+    predictions: Path | None = None,
 ) -> None:
     """Evaluate a saved model on the test split: print and save its report, redraw the figures.
 
@@ -174,20 +202,26 @@ def command(
 
     Args:
         checkpoint: The model; if the default is missing, the one shipped with the checkout.
-        dataset: mnist, fashion-mnist, digits, or a folder of IDX files or pictures; auto: what it was trained on.
+        network: The code of a model that was trained with --network, FILE.py:CLASS, which is run.
+        dataset: As for train: a name, a .csv or .npz, or a folder of IDX files or pictures; auto: what it was trained
+            on.
         data_dir: Folder with the data, searched before $MNIST_CNN_DATA and ./data.
         device: cpu, cuda, mps, xpu; auto prefers an accelerator.
         output_dir: Folder for saved_models/NAME.json and images/.
+        predictions: File for the answer to every image, .csv, .npz (with logits) or .parquet: index, file, true and
+            predicted class, confident, probability of each class.
     """
     file = or_shipped(checkpoint)
-    model = load_checkpoint(file)
+    model = load_checkpoint(file, network)
     pick_device(device)
     check_output(output_dir)
+    if predictions:
+        check_predictions_file(predictions)
     trained_on = "auto" if model.dataset == "mnist" else model.dataset
     data = load_dataset(trained_on if dataset == "auto" else dataset, data_dir)
-    if Path(dataset).is_dir() and data.name != model.dataset:
+    if Path(dataset).exists() and data.name != model.dataset:
         data = all_as_test(data)
-    evaluate_and_show(model, file, data, device, output_dir)
+    evaluate_and_show(model, file, data, device, output_dir, predictions)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "evaluate.py") -> None:

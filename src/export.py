@@ -16,17 +16,18 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tyro.conf import arg
 
-from mnist_cnn.cnn_model import CNN, Network
+from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.models.onnx_export import export_graph
-from mnist_cnn.models.onnx_model import PACKAGED, Floats, parse, with_checksum
+from mnist_cnn.models.onnx_model import PACKAGED, Floats, OnnxModel, parse, with_checksum
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel
+from mnist_cnn.own_network import Network, OwnNetwork, described
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import check_runtime, write_page
 
@@ -117,7 +118,12 @@ def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
     exported = Exported(model.network, model.temperature, model.ood_detector, stride).eval()
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
     shapes = ({0: torch.export.Dim("N", min=1)},)
-    return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
+    try:
+        return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
+    except Exception as error:
+        if not isinstance(model.network, OwnNetwork):
+            raise
+        raise InputError(f"PyTorch cannot export {model.network.config.network}: {described(error)}") from error
 
 
 def serialized(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
@@ -125,6 +131,21 @@ def serialized(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:
     onnx.helper.set_model_props(proto, metadata)
     onnx.checker.check_model(proto, full_check=True)
     return with_checksum(proto.SerializeToString())
+
+
+def parse_exported(content: bytes, output: Path, model: TorchModel) -> OnnxModel:
+    """Parse an exported file as `predict` will.
+
+    Raises:
+        InputError: a network from outside is made of something that is not allowed in such a file.
+    """
+    try:
+        return parse(content, str(output))
+    except InputError as error:
+        if not isinstance(model.network, OwnNetwork):
+            raise
+        spec = model.network.config.network
+        raise InputError(f"{spec} is not made of what an .onnx of this program may hold: {error}") from None
 
 
 def check_equal(found: Floats, expected: Floats) -> None:
@@ -162,7 +183,11 @@ def check_benefit(quantized: bytes, float32: bytes, images: Pixels, form: Quanti
 
 
 def export(
-    file: Path, output: Path, quantize: Quantized | None = None, data_dir: Path | None = None
+    file: Path,
+    output: Path,
+    quantize: Quantized | None = None,
+    data_dir: Path | None = None,
+    network: str | None = None,
 ) -> tuple[float, float]:
     """Export a checkpoint as .onnx, unless its predictions on the test split differ.
 
@@ -171,6 +196,7 @@ def export(
         output: the file to write.
         quantize: what to quantize to; predictions may then differ, but the file must be smaller, and int8 faster.
         data_dir: as in `load_dataset`.
+        network: as in `load_checkpoint`.
 
     Returns:
         The accuracies of checkpoint and file.
@@ -178,14 +204,14 @@ def export(
     Raises:
         InputError: the checkpoint or the dataset cannot be read, or a check fails.
     """
-    checkpoint = load_checkpoint(file)
+    checkpoint = load_checkpoint(file, network)
     model = TorchModel(checkpoint, file)
     dataset = with_classes(load_dataset(checkpoint.dataset, data_dir), checkpoint.classes, file)
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
     expected = model.infer(images)[0]
     accuracy = exported_accuracy = float((expected.argmax(axis=1) == labels).mean())
     content = serialized(to_onnx(model), model.metadata | {"accuracy": repr(accuracy)})
-    check_equal(parse(content, str(output)).infer(images)[0], expected)
+    check_equal(parse_exported(content, output, model).infer(images)[0], expected)
     if quantize:
         proto = quantized(model, quantize, dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
         found = parse(serialized(proto, model.metadata), str(output)).infer(images)[0]
@@ -212,7 +238,9 @@ def quantized(model: TorchModel, form: Quantized, calibration: Pixels) -> onnx.M
         raise InputError(f"{error} has values beyond 65,504, the largest of float16: leave --quantize out") from None
 
 
-def export_and_tell(checkpoint: Path, output: Path, quantize: Quantized | None, data_dir: Path | None) -> None:
+def export_and_tell(
+    checkpoint: Path, output: Path, quantize: Quantized | None, data_dir: Path | None, network: str | None
+) -> None:
     """Export a checkpoint and print what it became.
 
     Raises:
@@ -221,7 +249,7 @@ def export_and_tell(checkpoint: Path, output: Path, quantize: Quantized | None, 
     if output.suffix != ".onnx":
         raise InputError(f"--output is {output}; its name must end in .onnx")
     check_writable(output.parent, "--output")
-    before, after = export(checkpoint, output, quantize, data_dir)
+    before, after = export(checkpoint, output, quantize, data_dir, network)
     print(f"{output}: {output.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
 
 
@@ -232,6 +260,7 @@ def command(
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
+    network: str | None = None,
 ) -> None:
     """Export a trained model as one .onnx file, which needs no PyTorch; with --web, a static web page that reads.
 
@@ -242,6 +271,7 @@ def command(
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
+        network: The code of a model that was trained with --network, FILE.py:CLASS, which is run.
     """
     model = PACKAGED
     if web:
@@ -250,7 +280,7 @@ def command(
     if checkpoint or output or quantize or not web:
         checkpoint = or_shipped(checkpoint or DEFAULT)
         model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
-        export_and_tell(checkpoint, model, quantize, data_dir)
+        export_and_tell(checkpoint, model, quantize, data_dir, network)
     if web:
         write_page(model, web, runtime)
         print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")

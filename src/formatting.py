@@ -4,12 +4,11 @@ import csv
 import io
 from typing import Any
 
-from mnist_cnn.common.names import printable
+from mnist_cnn.common.names import cell, printable
 from mnist_cnn.models.onnx_model import Floats
 from mnist_cnn.reading import IMPROBABLE, OUT_OF_DISTRIBUTION, Prediction, Reading
 
 DOUBTS = {IMPROBABLE: "improbable", OUT_OF_DISTRIBUTION: "unlike the training images"}
-FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes (OWASP, "CSV Injection")
 
 
 def text_line(file: str, reading: Reading, remark: str = "") -> str:
@@ -27,11 +26,6 @@ def csv_line(file: str, reading: Reading) -> str:
     text, confident = " ".join(reading.lines), str(reading.confident).lower()
     csv.writer(line).writerow([cell(file), cell(text), f"{reading.probability:.6f}", confident])
     return line.getvalue().rstrip("\r\n")
-
-
-def cell(text: str) -> str:
-    """Spell text so that it takes one line of a table and no spreadsheet computes it."""
-    return ("'" if text.startswith(FORMULA) else "") + printable(text)
 
 
 def rounded(probabilities: Floats) -> list[float]:

@@ -42,6 +42,7 @@ class Report:
         calibration_error: expected calibration error over 15 bins, 0..1.
         confusion_matrix: counts; row is the true class, column the predicted one.
         classes: the metrics of each class.
+        misclassified: indices of the errors; None in reports of before.
         trusted: fraction of confident predictions, 0..1; None if the model has no thresholds.
     """
 
@@ -53,6 +54,7 @@ class Report:
     calibration_error: float
     confusion_matrix: list[list[int]]
     classes: list[ClassScore]
+    misclassified: list[int] | None = None
     trusted: float | None = None
 
 
@@ -75,6 +77,7 @@ def score(probabilities: Floats, labels: Ints, classes: tuple[str, ...]) -> Repo
             ClassScore(name, float(precision), float(recall), float(f1), int(support))
             for name, precision, recall, f1, support in zip(classes, *per_class, strict=True)
         ],
+        misclassified=np.flatnonzero(predicted != labels).tolist(),
     )
 
 

@@ -12,7 +12,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from mnist_cnn.common.console import pluralize
 from mnist_cnn.common.files import atomic_write
@@ -82,7 +82,7 @@ def plain(name: str, limit: int | None = None) -> str:
 
 
 def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]]) -> None:
-    """Plot training and validation loss by epoch.
+    """Plot training and validation loss by epoch; the axis is logarithmic, so that the first does not squeeze the rest.
 
     Their difference is no generalization gap: the training loss is of augmented images under the weights of each step,
     the validation loss of unchanged images under the weights at the end of the epoch.
@@ -97,7 +97,10 @@ def loss_vs_epoch(figure: Figure, title: str, history: Sequence[dict[str, float]
     after = f"after {pluralize(len(epochs), 'epoch')}"
     finding = f"Validation loss {last['val_loss']:.3f}, accuracy {last['val_accuracy']:.2%} {after}"
     axes.set(title=title_text(figure, finding, title), xlabel="epoch", ylabel="mean cross-entropy (nats)")
-    axes.set(xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylim=(0, None))
+    axes.set(xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(title="measured differently, not to be compared", alignment="left")
 
@@ -173,12 +176,11 @@ def per_class_metrics(figure: Figure, title: str, report: Report) -> None:
 
 
 def misclassified(figure: Figure, title: str, split: Split, probabilities: Floats, classes: Sequence[str]) -> None:
-    """Show every error, or the 50 with the lowest probability of the true class, lowest first."""
+    """Show every error, or the 50 with the highest probability of the wrong answer, highest first."""
     labels = split.labels.numpy()
-    predicted = probabilities.argmax(axis=1)
-    of_true = probabilities[np.arange(len(labels)), labels]
+    predicted, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(of_true[wrong], kind="stable")][:MAX_ERRORS]
+    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:MAX_ERRORS]
     columns = 10
     rows = max(1, -(-len(worst) // columns))
     figure.set_size_inches(10, 0.8 + 1.25 * rows)
@@ -197,8 +199,8 @@ def errors_shown(shown: int, all_of_them: int) -> str:
     """Describe which errors a figure shows, and their captions."""
     if not all_of_them:
         return "No errors"
-    some = f"The {shown} worst of {all_of_them:,} errors" if shown < all_of_them else f"All {shown} errors"
-    which = f"{some}, the worst first" if all_of_them > 1 else "The only error"
+    some = f"The {shown} surest of {all_of_them:,} errors" if shown < all_of_them else f"All {shown} errors"
+    which = f"{some}, the surest first" if all_of_them > 1 else "The only error"
     return f"{which}: true > predicted, probability of the answer, index"
 
 

@@ -24,6 +24,7 @@ from mnist_cnn.evaluate import MODELS, infer, infer_distributed
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
 from mnist_cnn.models.ood import fit_ood_detector
+from mnist_cnn.own_network import Network, OwnConfig, OwnNetwork, check_network, load_network, spec_of
 from mnist_cnn.training.augment import distort
 from mnist_cnn.training.config import PRESETS, TrainConfig, run_name
 from mnist_cnn.training.counter_rng import CounterRNG, epoch_order
@@ -35,13 +36,13 @@ from mnist_cnn.training.serif import serif_ones
 from mnist_cnn.training.tracking import profiled, tensorboard_log
 
 
-def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) -> Training:
-    """Split the data and build network and optimizers.
+def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, own: nn.Module | None = None) -> Training:
+    """Split the data and build network and optimizers; arguments as in `fit`, `own` is its `network`.
 
     Raises:
         InputError: there is nothing to resume from, or a setting does not fit the data or the machine.
     """
-    run_dir = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset))
+    run_dir = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset, config.network))
     if config.resume and rank() == 0 and not run_dir.newest_first():
         raise InputError(f"nothing to resume in {run_dir.checkpoints}; leave out --resume to start afresh")
     train, val = split_off(dataset.train, config.val_size)
@@ -54,8 +55,14 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) ->
         check_drawable(dataset)
         train = with_drawn(train, config)
     torch.manual_seed(config.seed)
+    network: Network
     if config.init_from:
-        network = load_checkpoint(config.init_from).build_model()
+        network = load_checkpoint(config.init_from, own or config.network).build_model()
+    elif config.network:
+        module = own or load_network(config.network, len(dataset.classes))
+        own_config = OwnConfig(network=config.network, classes=len(dataset.classes), mean=mean, std=std)
+        network = OwnNetwork(own_config, module)
+        check_network(network)
     else:
         architecture = model or PRESETS[config.preset].model
         network = build(dataclasses.replace(architecture, classes=len(dataset.classes), mean=mean, std=std))
@@ -68,6 +75,7 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None) ->
         data_sha256=fingerprint(dataset.train),
         history=[],
         temperature=1.0,
+        network=network.network if isinstance(network, OwnNetwork) else None,
     )
     learner = build_learner(network, config, len(train))
     return Training(learner, train.to(learner.device), val.to(learner.device), config, run_dir, template)
@@ -191,12 +199,21 @@ def run_epoch(
     return EpochRecord(progress.epoch, train_loss, val_loss, val_accuracy, learner.learning_rate, seconds)
 
 
-def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None) -> Checkpoint:
+def fit(
+    dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None, network: nn.Module | None = None
+) -> Checkpoint:
     """Train on the train split without its validation images; the test split is never read.
 
     After each epoch `saved_models/checkpoints/NAME_epoch_N.pth` and `saved_models/NAME_history.csv` and `.jsonl` are
     written in `config.output_dir`, NAME as in `run_name`. The network is that of `config.init_from`, or else a new one
     of the architecture `model`, by default the preset's, with classes, mean and standard deviation of the dataset.
+
+    Args:
+        dataset: the data.
+        config: the settings.
+        model: an architecture of this program.
+        network: any module of your own, trained in place: it maps float32 [N, 1, 28, 28], light strokes on dark of mean
+            0 and standard deviation 1, to logits [N, classes]. `config.network` names one by its file.
 
     Returns:
         The last epoch's checkpoint, without training state, with the temperature fitted on the validation split.
@@ -209,7 +226,9 @@ def fit(dataset: Dataset, config: TrainConfig, model: ModelConfig | None = None)
     torch.use_deterministic_algorithms(config.deterministic)
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS requires it
-    training = prepare(dataset, config, model)
+    if network is not None:
+        config = dataclasses.replace(config, network=spec_of(network))
+    training = prepare(dataset, config, model, network)
     lock = training.run_dir.locked() if rank() == 0 else nullcontext()
     with lock, deferred_signals() as request, tensorboard_log(config) as log, profiled(config) as tick:
         history, progress = start_or_resume(training)

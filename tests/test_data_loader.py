@@ -2,17 +2,23 @@
 
 import gzip
 import hashlib
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.data_files import parse_idx
 from mnist_cnn.data_loader import (
     Dataset,
     Split,
@@ -21,7 +27,6 @@ from mnist_cnn.data_loader import (
     load_dataset,
     load_folder,
     pair,
-    parse_idx,
     pixel_statistics,
     read_unverified,
     split_off,
@@ -179,7 +184,7 @@ def test_a_folder_cannot_pass_for_mnist(tmp_path: Path) -> None:
 
 def test_a_path_is_a_folder_whatever_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="no dataset 'digits': use auto"):
+    with pytest.raises(InputError, match="no dataset 'digits' "):
         load_dataset(Path("digits"))
     Path("digits").mkdir()
     assert load_dataset(write_dataset(Path("digits")), data_dir=str(tmp_path)).name == "digits-folder"
@@ -192,9 +197,117 @@ def test_a_folder_without_the_files_is_refused(tmp_path: Path) -> None:
         load_dataset(str(tmp_path))
 
 
-def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(InputError, match="no dataset 'mnits': use auto, mnist"):
-        load_dataset("mnits")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        *(("mnits", "mnist"), ("MNIST", "mnist"), ("fashionmnist", "fashion-mnist"), ("emnist", "emnist-digits")),
+        *(("upss", "usps"), ("digit", "digits"), ("/none/at/all", None)),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest(name: str, near: str | None) -> None:
+    meant = f" (do you mean {near}?)" if near else ""
+    with pytest.raises(InputError, match=re.escape(f"no dataset '{name}'{meant}: use auto, digits, mnist")):
+        load_dataset(name)
+
+
+def as_table(split: Split) -> npt.NDArray[np.int64]:
+    return np.column_stack([split.labels.numpy(), split.images.flatten(1).numpy().astype(np.int64)])
+
+
+def test_csv_as_kaggle_has_it(tmp_path: Path, digits: Dataset) -> None:
+    few = digits.train[torch.arange(60)]
+    header = ",".join(["label", *(f"pixel{number}" for number in range(784))])
+    np.savetxt(tmp_path / "a_train.csv", as_table(few), "%d", delimiter=",", header=header, comments="")
+    np.savetxt(tmp_path / "a_test.csv", as_table(digits.test[torch.arange(9)]), "%d", delimiter=",")
+    dataset = load_dataset(str(tmp_path / "a_train.csv"))
+    assert (dataset.name, dataset.classes) == ("a_train", digits.classes)
+    assert torch.equal(dataset.train.images, few.images)
+    assert torch.equal(dataset.train.labels, few.labels)
+    assert torch.equal(dataset.test.images, digits.test.images[:9])
+
+
+def test_of_one_csv_every_fifth_of_a_class_is_for_the_test(tmp_path: Path, digits: Dataset) -> None:
+    few = digits.train[torch.arange(100)]
+    table = np.roll(as_table(few), -1, axis=1)  # the label last, as OpenML has it
+    header = ",".join([*(f"pixel{number}" for number in range(784)), '"label"'])
+    np.savetxt(tmp_path / "mnist.csv", table, "%d", delimiter=",", header=header, comments="", encoding="utf-8-sig")
+    dataset = load_dataset(tmp_path / "mnist.csv")
+    assert dataset.name == "mnist-file", "not to be taken for MNIST"
+    for label in range(10):
+        of_label = few.images[few.labels == label]
+        assert torch.equal(dataset.test.images[dataset.test.labels == label], of_label[4::5])
+        assert len(dataset.train.images[dataset.train.labels == label]) == len(of_label) - len(of_label) // 5
+
+
+def test_npz_as_keras_has_it(tmp_path: Path, digits: Dataset) -> None:
+    arrays: dict[str, Any] = {
+        "x_train": digits.train.images[:50, 0].numpy(),
+        "y_train": digits.train.labels[:50].numpy().astype(np.uint8),
+        "x_test": digits.test.images[:20, 0].numpy(),
+        "y_test": digits.test.labels[:20].numpy(),
+    }
+    np.savez_compressed(tmp_path / "keras.npz", **arrays)
+    dataset = load_dataset(tmp_path / "keras.npz")
+    assert torch.equal(dataset.train.images, digits.train.images[:50])
+    assert dataset.test.labels.tolist() == digits.test.labels[:20].tolist()
+
+
+def npz(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+BLANK, ONE = np.zeros((2, 28, 28), np.uint8), np.array([0, 1])
+LINE = ",".join(["1"] + ["0"] * 784)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("a.csv", b"", "has 0 lines of"),
+        ("a.csv", b"1,2,3\n4,5,6\n", "has 2 lines of 3 numbers; give a label and 784 pixels"),
+        ("a.csv", b"label,b\n", "a.csv"),
+        ("a.csv", f"{LINE}\n1,2\n".encode(), "cannot be read as CSV"),
+        ("a.csv", f"{LINE}x\n".encode(), "cannot be read as CSV"),
+        ("a.csv", f"{LINE}999\n".encode(), "pixels outside 0..255"),
+        ("a.csv", b"\xff\xfe\x00", "cannot be read as CSV"),
+        ("a.npz", b"PK\x03\x04", "cannot be read as .npz"),
+        ("a.npz", npz(a=BLANK), "lacks the arrays x_train, y_train, x_test, y_test (it has a)"),
+        (
+            "a.npz",
+            npz(x_train=BLANK / 2, y_train=ONE, x_test=BLANK, y_test=ONE),
+            "images of float64 and labels of int64",
+        ),
+        ("a.npz", npz(x_train=BLANK, y_train=-ONE, x_test=BLANK, y_test=ONE), "has label -1"),
+        ("a.npz", npz(x_train=BLANK, y_train=np.array([{}, 1]), x_test=BLANK, y_test=ONE), "cannot be read as .npz"),
+        ("a.txt", b"", "a.txt is no dataset: give a .csv, an .npz or a folder"),
+    ],
+)
+def test_files_that_hold_something_else_are_refused(tmp_path: Path, file: str, content: bytes, words: str) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(InputError) as error:
+        load_dataset(tmp_path / file)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnist_cnn.data_files.MAX_BYTES", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", x_train=np.zeros(1 << 21, np.uint8))
+    with pytest.raises(InputError, match="holds more than 1048576 bytes"):
+        load_dataset(tmp_path / "bomb.npz")
+
+
+def test_a_split_is_a_dataset_for_torchs_loader(digits: Dataset) -> None:
+    image, label = digits.test[7]
+    assert torch.equal(image, digits.test.images[7])
+    assert label == digits.test.labels[7]
+    loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(digits.test, batch_size=100)  # type: ignore[arg-type]
+    images, labels = zip(*loader, strict=True)
+    assert [len(batch) for batch in images] == [100, 100, 100, 60]
+    assert torch.equal(torch.cat(images), digits.test.images)
+    assert torch.equal(torch.cat(labels), digits.test.labels)
 
 
 @pytest.mark.parametrize("cut", [0, 5, -1])

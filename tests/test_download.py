@@ -1,7 +1,10 @@
 """The real download path: real files behind a real mirror on loopback, real hashes, every way to go wrong."""
 
+import bz2
+import dataclasses
 import gzip
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -11,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -20,15 +24,18 @@ from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+import torch
+from PIL import Image
 
 from conftest import Program, Tried, assert_one_line_error, environment
 from mnist_cnn import download
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import UNFINISHED
-from mnist_cnn.data_loader import load_dataset
+from mnist_cnn.data_loader import Dataset, load_dataset
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
-from test_data_loader import NAMES, renamed
+from test_data_loader import NAMES, idx, renamed
 
 LABELS = "t10k-labels-idx1-ubyte"
 
@@ -96,7 +103,7 @@ def test_a_mirror_with_wrong_bytes_is_passed_over(
         (bad / f"{file}.gz").write_bytes((raw / f"{file}.gz").read_bytes()[:-1] + b"!")
     with serve(bad) as (address, _), serve(mnist_data) as (good, requests):
         monkeypatch.setenv("MNIST_CNN_MIRROR", address)
-        source = Source("MNIST", (f"{good}/MNIST/raw/",), SOURCES["mnist"].sha256)
+        source = Source("MNIST", (f"{good}/MNIST/raw/",), SOURCES["mnist"].hashes)
         monkeypatch.setitem(SOURCES, "mnist", source)
         assert len(load_dataset("mnist").test) == 10_000
         assert len(requests) == len(FILES)
@@ -360,7 +367,7 @@ def test_a_killed_download_is_in_nobodys_way(
     ends, left = [], []
     with mirror(small, unhurried) as slow, mirror(small, honest) as good:
         monkeypatch.setitem(SOURCES, "mnist", source_of(small, good))
-        command = [sys.executable, "-c", CHILD, slow.url, json.dumps(source_of(small).sha256)]
+        command = [sys.executable, "-c", CHILD, slow.url, json.dumps(source_of(small).hashes)]
         for kill in range(kills):
             folder = tmp_path / str(kill // 2)
             folder.mkdir(exist_ok=True)
@@ -507,7 +514,7 @@ def test_a_damaged_file_is_named_with_both_hashes_and_kept(tmp_path: Path, raw: 
     path.write_bytes(content)
     with pytest.raises(InputError) as error:
         load_dataset("mnist", folder)
-    for word in (str(path), hashlib.sha256(content).hexdigest(), SOURCES["mnist"].sha256[LABELS][0]):
+    for word in (str(path), hashlib.sha256(content).hexdigest(), SOURCES["mnist"].hashes[LABELS][0]):
         assert word in str(error.value)
     assert path.read_bytes() == content
 
@@ -517,7 +524,7 @@ def test_a_damaged_file_ends_the_command_in_one_line(tmp_path: Path, raw: Path, 
     shutil.copytree(raw, folder)
     (folder / f"{LABELS}.gz").write_bytes(b"wrong")
     result = program("main.py", "--dataset", "mnist", "--data-dir", folder)
-    assert_one_line_error(result, str(folder / f"{LABELS}.gz"), SOURCES["mnist"].sha256[LABELS][0])
+    assert_one_line_error(result, str(folder / f"{LABELS}.gz"), SOURCES["mnist"].hashes[LABELS][0])
     assert not (tmp_path / "saved_models").exists() or not list((tmp_path / "saved_models").iterdir())
 
 
@@ -525,13 +532,139 @@ def test_an_unpacked_file_has_a_hash_of_its_own(tmp_path: Path, raw: Path) -> No
     unpacked = gzip.decompress((raw / f"{LABELS}.gz").read_bytes())
     path = tmp_path / LABELS
     path.write_bytes(unpacked)
-    assert read_verified(path, SOURCES["mnist"].sha256[LABELS]) == unpacked
+    assert read_verified(path, SOURCES["mnist"].hashes[LABELS]) == [unpacked]
     path.write_bytes(unpacked[:-1] + b"\xff")
-    with pytest.raises(InputError, match=SOURCES["mnist"].sha256[LABELS][1]):
-        read_verified(path, SOURCES["mnist"].sha256[LABELS])
+    with pytest.raises(InputError, match=SOURCES["mnist"].hashes[LABELS][1]):
+        read_verified(path, SOURCES["mnist"].hashes[LABELS])
 
 
 def test_unreachable_mirrors_end_the_command_in_one_line(program: Program, tmp_path: Path) -> None:
     result = program("main.py", "--dataset", "mnist")
     assert_one_line_error(result, "no mirror gave", "--data-dir", "$MNIST_CNN_MIRROR")
     assert not list(tmp_path.rglob("*.pth"))
+
+
+def digits_of(digits: Dataset, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return real digits, 28x28, and their labels."""
+    chosen = digits.train[torch.arange(40)] if split == "train" else digits.test[torch.arange(25)]
+    return chosen.images[:, 0].numpy(), chosen.labels.numpy()
+
+
+def as_libsvm(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> bytes:
+    """Write the middle 16x16 pixels as LIBSVM's USPS does: labels from 1, values -1..1."""
+    lines = []
+    for image, label in zip(images[:, 6:22, 6:22] / 127.5 - 1, labels, strict=True):
+        cells = " ".join(f"{index}:{value:.6g}" for index, value in enumerate(image.flatten(), start=1))
+        lines.append(f"{label + 1} {cells}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+def published(name: str, digits: Dataset) -> dict[str, bytes]:
+    """Make small files in the format of a published dataset."""
+    files = {}
+    for split in ("train", "test"):
+        images, labels = digits_of(digits, split)
+        if name == "usps":
+            files[{"train": "usps.bz2", "test": "usps.t.bz2"}[split]] = bz2.compress(as_libsvm(images, labels))
+        elif name == "qmnist":
+            extended = np.stack([labels, *[np.arange(len(labels))] * 7], axis=1).astype(">i4")
+            header = b"\0\0\x0c\x02" + np.array(extended.shape, ">u4").tobytes()
+            files[f"qmnist-{split}-labels-idx2-int.gz"] = gzip.compress(header + extended.tobytes())
+            files[f"qmnist-{split}-images-idx3-ubyte.gz"] = gzip.compress(idx(images))
+        else:
+            prefix = {"kmnist": {"train": "train", "test": "t10k"}[split]}.get(name, f"gzip/emnist-digits-{split}")
+            turned = images.transpose(0, 2, 1) if name == "emnist-digits" else images
+            files[f"{prefix}-images-idx3-ubyte.gz"] = gzip.compress(idx(turned))
+            files[f"{prefix}-labels-idx1-ubyte.gz"] = gzip.compress(idx(labels))
+    if name != "emnist-digits":
+        return files
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        for path, content in files.items():
+            members.writestr(path, content)
+    return {"gzip.zip": archive.getvalue()}
+
+
+def small_source(name: str, files: dict[str, bytes], url: str) -> Source:
+    """Give a source the hashes of small files, of the kind that is published, and a mirror of them."""
+    source, hashes = SOURCES[name], {}
+    for file, (packed, _) in source.hashes.items():
+        content = files[f"{file}{source.suffix}"]
+        md5 = f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}"
+        hashes[file] = (md5 if packed.startswith("md5:") else hashlib.sha256(content).hexdigest(), "")
+    return dataclasses.replace(source, mirrors=(url,), hashes=hashes)
+
+
+@pytest.mark.parametrize("name", ["kmnist", "qmnist", "emnist-digits", "usps"])
+def test_a_dataset_by_name_in_its_own_format(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    files = published(name, digits)
+    with mirror(files, honest) as good:
+        monkeypatch.setitem(SOURCES, name, small_source(name, files, good.url))
+        dataset = load_dataset(name)
+        asked = len(good.requests)
+        again = load_dataset(name)
+        assert len(good.requests) == asked == len(files)
+    assert again.name == dataset.name == name
+    for split, found in (("train", dataset.train), ("test", dataset.test)):
+        images, labels = digits_of(digits, split)
+        assert found.labels.tolist() == labels.tolist()
+        assert found.images.dtype == torch.uint8
+        if name == "usps":  # scaled from 16 to 20 pixels: compare with Pillow's bicubic
+            large = [Image.fromarray(image[6:22, 6:22]).resize((20, 20), Image.Resampling.BICUBIC) for image in images]
+            difference = found.images[:, 0, 4:24, 4:24].numpy().astype(int) - np.stack(
+                [np.asarray(one) for one in large]
+            )
+            assert np.abs(difference).mean() < 4
+            assert not found.images[:, :, :4].any()
+        else:
+            assert np.array_equal(found.images[:, 0].numpy(), images)
+    kana = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    assert dataset.classes == (kana if name == "kmnist" else digits.classes)
+    raw = tmp_path / "data" / SOURCES[name].folder / "raw"
+    damaged = next(path for path in raw.iterdir() if path.suffix == SOURCES[name].suffix)
+    damaged.write_bytes(damaged.read_bytes() + b"!")
+    kind = "MD5" if name in ("qmnist", "usps") else "SHA-256"
+    with pytest.raises(InputError, match=f"is damaged or another file: its {kind} is [0-9a-f]+, expected [0-9a-f]+;"):
+        load_dataset(name)
+
+
+def test_files_of_unknown_hash_are_not_taken_for_published_ones(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = published("kmnist", digits)
+    raw = tmp_path / "data" / "KMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in files:
+        (raw / name.removesuffix(".gz")).write_bytes(b"anything: no hash of the unpacked file is published")
+    with mirror(files, honest) as good:
+        monkeypatch.setitem(SOURCES, "kmnist", small_source("kmnist", files, good.url))
+        assert len(load_dataset("kmnist").train) == 40
+    assert len(good.requests) == 4
+
+
+def test_a_flat_folder_of_another_dataset_is_not_taken_for_damaged(
+    tmp_path: Path, digits: Dataset, monkeypatch: pytest.MonkeyPatch, small: dict[str, bytes]
+) -> None:
+    (tmp_path / "data").mkdir()
+    for name, content in small.items():  # MNIST's files have the names of KMNIST's
+        (tmp_path / "data" / name).write_bytes(content)
+    monkeypatch.setitem(SOURCES, "mnist", source_of(small))
+    files = published("kmnist", digits)
+    with mirror(files, honest) as good:
+        monkeypatch.setitem(SOURCES, "kmnist", small_source("kmnist", files, good.url))
+        assert len(load_dataset("kmnist").train) == 40
+    assert read_published("mnist", None) == tuple(map(gzip.decompress, small.values()))
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"KMNIST", *small}
+
+
+def test_a_large_archive_may_have_more_bytes_and_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 1 << 15)
+    content = np.random.default_rng(0).bytes(1 << 17)
+    expected = {"big": (hashlib.sha256(content).hexdigest(), "")}
+    with mirror({"big.zip": content}, honest) as good:
+        allowed = Source("BIG", (good.url,), expected, suffix=".zip", max_bytes=1 << 18)
+        assert download.download("big", allowed, tmp_path).read_bytes() == content
+        with pytest.raises(MirrorError, match="wrong SHA-256"):
+            download.download("big", dataclasses.replace(allowed, folder="SMALL", max_bytes=None), tmp_path)

@@ -1,5 +1,6 @@
 """Evaluation counts every image once, leaves the model as it was, and works as a command."""
 
+import csv
 import dataclasses
 import json
 from collections.abc import Callable
@@ -8,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from conftest import ROOT, Program, assert_one_line_error
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.data_loader import DIGITS, Dataset, Split, all_as_test, load_dataset, split_off
 from mnist_cnn.download import FILES
-from mnist_cnn.evaluate import evaluate, infer, warn_out_of_distribution
+from mnist_cnn.evaluate import evaluate, infer, predict, warn_out_of_distribution
 from mnist_cnn.metrics import score
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.models.ood import PASS_RATE, fit_ood_detector
+from mnist_cnn.predictions import write_predictions
 from test_data_loader import idx
 
 FIGURES = {
@@ -199,3 +202,91 @@ def test_any_checkpoint_on_any_dataset_of_its_classes(program: Program, tmp_path
     save_checkpoint(other, tmp_path / "three.pth")
     result = program("evaluate.py", "--checkpoint", "three.pth", "--dataset", "digits")
     assert_one_line_error(result, "three.pth has classes a, b, c, digits has 0, 1, 2, 3", "--dataset")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, digits: Dataset) -> Path:
+    """Write five pictures of each of three digits, one of a name that a spreadsheet would compute."""
+    folder = tmp_path / "written"
+    for digit in range(3):
+        (folder / str(digit)).mkdir(parents=True)
+        for number, index in enumerate((digits.test.labels == digit).nonzero()[:5, 0]):
+            image = Image.fromarray(digits.test.images[int(index), 0].numpy())
+            image.save(folder / str(digit) / f"{number}.png")
+    return folder
+
+
+def test_predictions_of_every_image_as_csv(program: Program, tmp_path: Path, pictures: Path) -> None:
+    result = program("evaluate.py", "--dataset", "written", "--predictions", "answers/all.csv", "--output-dir", "out")
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "answers" / "all.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    report = json.loads((tmp_path / "out/saved_models/mnist_cnn_final_on_written.json").read_text())
+    assert [row["index"] for row in rows] == [str(index) for index in range(15)]
+    assert {Path(row["file"]) for row in rows} == {path.relative_to(tmp_path) for path in pictures.rglob("*.png")}
+    assert [Path(row["file"]).parent.name for row in rows] == [row["true"] for row in rows]
+    assert [int(row["index"]) for row in rows if row["true"] != row["predicted"]] == report["misclassified"]
+    probabilities = np.array([[float(row[f"probability_{digit}"]) for digit in range(10)] for row in rows])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-7)
+    assert [str(digit) for digit in probabilities.argmax(axis=1)] == [row["predicted"] for row in rows]
+    truth = np.array([int(row["true"]) for row in rows])
+    assert report["loss"] == pytest.approx(-np.log(probabilities[np.arange(15), truth]).mean(), rel=1e-4)
+    assert {row["confident"] for row in rows} <= {"true", "false"}
+    assert sum(row["confident"] == "true" for row in rows) == round(report["trusted"] * 15)
+
+
+def test_predictions_as_arrays_with_logits(digits: Dataset, model: CNN, tmp_path: Path) -> None:
+    found = predict(model, digits.test, temperature=2.0)
+    write_predictions(found, digits.test, digits.classes, tmp_path / "all.npz")
+    with np.load(tmp_path / "all.npz", allow_pickle=False) as arrays:
+        logits = infer(model, digits.test).double()
+        np.testing.assert_array_equal(arrays["logits"], logits.numpy())
+        np.testing.assert_allclose(arrays["probabilities"], (logits / 2).softmax(dim=1).numpy())
+        assert arrays["true"].tolist() == [str(label) for label in digits.test.labels.tolist()]
+        assert arrays["predicted"].tolist() == [str(label) for label in logits.argmax(dim=1).tolist()]
+        assert arrays["index"].tolist() == list(range(360))
+        assert set(arrays["file"]) == {""}
+        assert arrays["classes"].tolist() == list(digits.classes)
+        assert "confident" not in arrays, "this model has no thresholds"
+
+
+def test_predictions_as_parquet(digits: Dataset, model: CNN, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="PyArrow is an extra")
+    few = digits.test[torch.arange(50)]
+    found = predict(model, few)
+    write_predictions(found, few, digits.classes, tmp_path / "all.parquet")
+    table = parquet.read_table(tmp_path / "all.parquet")
+    assert table.column_names == ["index", "file", "true", "predicted", *(f"probability_{n}" for n in range(10))]
+    np.testing.assert_array_equal(table["probability_3"].to_numpy(), found.probabilities[:, 3])
+    assert table["true"].to_pylist() == [str(label) for label in few.labels.tolist()]
+
+
+def test_text_that_a_spreadsheet_computes_is_quoted(digits: Dataset, model: CNN, tmp_path: Path) -> None:
+    few = dataclasses.replace(digits.test[torch.arange(2)], files=np.array(["=1+1/a.png", "b.png"]))
+    classes = ("+", *digits.classes[1:])
+    write_predictions(predict(model, few), few, classes, tmp_path / "all.csv")
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == ["'=1+1/a.png", "b.png"]
+    assert not any(value.startswith("+") for row in rows for value in row.values())
+
+
+def test_predictions_need_a_known_format_and_a_place(program: Program, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    for name, words in (
+        ("a.txt", "--predictions is a.txt; its name must end in .csv, .npz, .parquet"),
+        ("taken/a.csv", "cannot write to taken"),
+    ):
+        assert_one_line_error(program("evaluate.py", "--dataset", "digits", "--predictions", name), words)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("names", [("zero", "one", "two"), ("T-shirt/top".replace("/", "_"), "Trouser", "Pullover")])
+def test_classes_of_other_names_are_refused_not_scored(
+    program: Program, tmp_path: Path, pictures: Path, names: tuple[str, ...]
+) -> None:
+    for digit, name in enumerate(names):
+        (pictures / str(digit)).rename(pictures / name)
+    result = program("evaluate.py", "--dataset", "written", "--output-dir", "out")
+    assert_one_line_error(result, "has classes 0, 1, 2", f"written has {', '.join(sorted(names))}", "rename")
+    assert not list(tmp_path.rglob("*.json"))

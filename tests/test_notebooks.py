@@ -34,6 +34,14 @@ def test_prose_is_finished(path: Path) -> None:
     assert not [text for text in prose if "@" in text or "TODO" in text]
 
 
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_three_exercises_with_folded_answers_are_at_the_end(path: Path) -> None:
+    last = nbformat.read(path, as_version=4).cells[-1].source
+    assert last.startswith("## Three exercises\n")
+    assert [number for number in "1234" if f"**{number}.**" in last] == ["1", "2", "3"]
+    assert last.count("<details><summary>Answer</summary>") == last.count("</details>") == 3
+
+
 def run(tmp_path: Path, *sources: str) -> list[str]:
     path = tmp_path / "some.ipynb"
     cells = [nbformat.v4.new_code_cell(source) for source in sources]

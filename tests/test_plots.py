@@ -69,6 +69,37 @@ def test_misclassified_shows_true_predicted_and_probability_of_every_error(digit
     assert "All 12 errors" in texts(figure)
 
 
+def test_errors_are_in_the_order_of_the_probability_that_is_printed(digits: Dataset) -> None:
+    few = digits.test[torch.arange(60)]
+    sure = np.random.default_rng(0).uniform(0.4, 0.99, len(few))
+    probabilities = np.zeros((len(few), 10))
+    for index, label in enumerate(few.labels.tolist()):
+        probabilities[index] = (1 - sure[index]) / 9
+        probabilities[index, (label + 1) % 10] = sure[index]
+    figure = Figure()
+    plots.misclassified(figure, "title", few, probabilities, digits.classes)
+    printed = [float(share) for share in re.findall(r"\n([\d.]+)%  #", texts(figure))]
+    assert printed == sorted(printed, reverse=True)
+    assert printed == [round(100 * share, 1) for share in sorted(sure, reverse=True)[:50]]
+    assert "The 50 surest of 60 errors, the surest first" in texts(figure)
+
+
+def test_the_first_epoch_does_not_squeeze_the_others() -> None:
+    losses = [1.2, 0.06, 0.04, 0.035, 0.03]
+    history = [
+        {"epoch": epoch, "train_loss": loss, "val_loss": loss / 2, "val_accuracy": 0.99}
+        for epoch, loss in enumerate(losses, start=1)
+    ]
+    figure = Figure()
+    plots.loss_vs_epoch(figure, "title", history)
+    axes = figure.axes[0]
+    heights = axes.transAxes.inverted().transform([axes.transData.transform((1, loss)) for loss in losses])[:, 1]
+    assert heights[0] - heights[1] < 0.7, "on a linear axis it takes 96 %"
+    assert 0 < heights.min() < heights.max() < 1
+    low, high = axes.get_ylim()
+    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 4
+
+
 def test_classes_without_images_are_no_hardest_class(digits: Dataset) -> None:
     split = digits.test[torch.isin(digits.test.labels, torch.tensor([1, 7]))]
     probabilities = probabilities_with_errors(split, 3)
@@ -152,7 +183,7 @@ def test_one_epoch_and_one_error_are_singular_and_none_has_no_worst(digits: Data
     assert "The only error: true" in one["misclassified"]
     none = {name: texts(figure) for name, figure in drawn(digits, 0, 2, digits.classes, tmp_path).items()}
     assert "No errors" in none["misclassified"]
-    assert "worst" not in none["misclassified"]
+    assert "surest" not in none["misclassified"]
     assert "Hardest" not in none["per_class_metrics"]
 
 

@@ -3,12 +3,15 @@
 import csv
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
+from torch.optim import SGD
+from torch.optim.lr_scheduler import OneCycleLR
 
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.common.errors import InputError
@@ -117,6 +120,39 @@ def test_a_finished_run_resumes_to_itself(tmp_path: Path, digits: Dataset) -> No
     resumed = fit(digits, config(tmp_path, resume=True))
     assert_same_weights(finished, resumed)
     assert resumed.history == finished.history
+
+
+def test_a_finished_run_is_extended_on_the_schedule_of_more_epochs(tmp_path: Path, digits: Dataset) -> None:
+    finished = fit(digits, config(tmp_path))
+    extended = fit(digits, config(tmp_path, epochs=4, resume=True))
+    assert extended.history[:2] == finished.history
+    assert [row["epoch"] for row in extended.history] == [1, 2, 3, 4]
+    steps = math.ceil(1317 / 128)
+    planned = OneCycleLR(SGD([torch.zeros(1)], 0.01), 0.01, total_steps=4 * steps, cycle_momentum=False)
+    for _ in range(3 * steps):
+        planned.optimizer.step()
+        planned.step()
+    assert extended.history[2]["learning_rate"] == pytest.approx(planned.get_last_lr()[0])
+    assert not torch.equal(extended.state_dict["classifier.weight"], finished.state_dict["classifier.weight"])
+    with pytest.raises(InputError, match="epochs was 4 and is 3; resume with the same flags"):
+        fit(digits, config(tmp_path, epochs=3, resume=True))
+
+
+def test_the_first_step_of_an_extension_has_its_learning_rate(digits: Dataset) -> None:
+    settings = TrainConfig(epochs=1, batch_size=64, device="cpu")
+    network, batch = CNN(ModelConfig(stages=((4,),))), digits.train[torch.arange(64)]
+    short = build_learner(network, settings, images=64 * 5)
+    for _ in range(5):
+        train_step(short, batch.images, batch.labels, 0.0)
+    long = build_learner(network, dataclasses.replace(settings, epochs=2), images=64 * 5)
+    rates = [long.learning_rate]
+    for _ in range(5):
+        train_step(long, batch.images, batch.labels, 0.0)
+        rates.append(long.learning_rate)
+    extended = build_learner(network, dataclasses.replace(settings, epochs=2), images=64 * 5)
+    extended.load_state(network.state_dict(), short.state(), longer=True)
+    assert extended.learning_rate == rates[5] > 2 * short.learning_rate
+    assert extended.optimizers[0].param_groups[0]["lr"] == rates[5]
 
 
 def test_resuming_something_else_names_what_differs(tmp_path: Path, digits: Dataset) -> None:

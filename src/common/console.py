@@ -69,10 +69,16 @@ def one_line_errors(prog: str) -> Iterator[None]:
 
 
 def extract_message(box: str) -> str:
-    """Extract the message from tyro's error box: the rows between its title and its first horizontal rule."""
+    """Extract the message from tyro's error box: the rows between its title and its first horizontal rule.
+
+    Similar flags, which follow that rule, are added.
+    """
     rows = [row.strip("│ ") for row in box.splitlines()[1:]]
     end = next((i for i, row in enumerate(rows) if not row.strip("─╰╯")), len(rows))
     message = re.sub(r"^Error parsing (\w+: )?", "", " ".join(rows[:end]).rstrip("."))
+    similar = re.search(r"Perhaps you meant:(.*?)─", " ".join(rows[end:]))
+    if similar and (flags := re.findall(r"--[\w.-]+", similar[1])):
+        message += f"; perhaps you meant {' or '.join(dict.fromkeys(flags))}"
     message = re.sub(r"no type matching INT could be instantiated from \[(.*)\]", r"not a whole number: \1", message)
     for words, plainer in PLAIN_WORDS.items():
         message = message.replace(words, plainer)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 MAX_CLASSES = 4096
 MAX_CHARACTERS = 255  # the limit of folder names, which are class names too
+FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes (OWASP, "CSV Injection")
 JOINERS = "\u200c\u200d"  # zero-width joiners of Persian, Hindi and emoji: not printable, but harmless
 
 
@@ -40,3 +41,8 @@ def check_classes(names: Sequence[object]) -> None:
 def printable(text: object, limit: int | None = None) -> str:
     r"""Escape control characters and bidirectional overrides (\x1b, \n, \u202e) in the first `limit` characters."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text)[:limit])
+
+
+def cell(text: str) -> str:
+    """Spell text so that it takes one line of a table and no spreadsheet computes it."""
+    return ("'" if text.startswith(FORMULA) else "") + printable(text)

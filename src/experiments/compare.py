@@ -1,28 +1,23 @@
-"""Compares finished trainings: the settings that differ, the results, and the learning curves."""
+"""Compares finished trainings, or studies over seeds: the settings that differ, the results, a test, a picture."""
 
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from matplotlib import rcParams
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from tyro.conf import Positional, arg
 
-from mnist_cnn import plots
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.names import printable
 from mnist_cnn.evaluate import IMAGES
+from mnist_cnn.experiments.compare_figure import save_figure
 from mnist_cnn.experiments.run_report import Run, find_report, read_run, titles
+from mnist_cnn.experiments.significance import Difference, mcnemar, welch
+from mnist_cnn.experiments.study_report import SUFFIX, Study, read_study
 
 MISSING = "-"
-MARKERS = "os^Dv<>P"
-LINE_STYLES = ("-", "--")  # the second after all colours are used
-TITLE_WIDTH, LEGEND_WIDTH = 52, 104  # characters
+SIGNIFICANT = 0.05
 
 
 def check_distinct(reports: Sequence[Path]) -> None:
@@ -39,16 +34,34 @@ def check_distinct(reports: Sequence[Path]) -> None:
             raise InputError(f"{report} comes twice; name each run once")
 
 
-def as_text(runs: Sequence[Run]) -> str:
+def read_all(paths: Sequence[Path]) -> Sequence[Run] | Sequence[Study]:
+    """Read the runs, or the studies, that paths name.
+
+    Raises:
+        InputError: one cannot be read, comes twice, or some are runs and some are studies.
+    """
+    of_studies = [path.suffix == SUFFIX for path in paths]
+    if any(of_studies) and not all(of_studies):
+        raise InputError(f"some are studies ({SUFFIX}) and some are single runs; compare one kind with its own")
+    files = list(paths) if all(of_studies) and paths else [find_report(path) for path in paths]
+    check_distinct(files)
+    named = list(zip(files, titles(files), strict=True))
+    if all(of_studies):
+        return [read_study(file, title) for file, title in named]
+    return [read_run(file, title) for file, title in named]
+
+
+def as_text(compared: Sequence[Run] | Sequence[Study]) -> str:
     """Format the comparison for a terminal."""
-    names = [printable(run.title) for run in runs]
+    names = [printable(one.title) for one in compared]
     differing = {
         name: values
-        for name, values in rows([run.settings for run in runs]).items()
+        for name, values in rows([one.settings for one in compared]).items()
         if any(value != values[0] for value in values)
     }
     lines = table("settings that differ", names, differing) if differing else ["no setting differs"]
-    return "\n".join([*lines, "", *table("results", names, rows([run.results for run in runs])), *verdict(runs)])
+    results = table("results", names, rows([one.results for one in compared]))
+    return "\n".join([*lines, "", *results, *(verdict(*compared) if len(compared) == 2 else [])])
 
 
 def rows(columns: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -58,7 +71,7 @@ def rows(columns: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def table(corner: str, head: Sequence[str], body: dict[str, list[Any]]) -> list[str]:
-    """Align rows in columns, one column per run."""
+    """Align rows in columns, one column per run or study."""
     lines = [[corner, *head], *([name, *map(formatted, values)] for name, values in body.items())]
     first, *others = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [
@@ -72,83 +85,62 @@ def formatted(value: object) -> str:
     return printable(str(round(value, 6) if isinstance(value, float) else value))
 
 
-def verdict(runs: Sequence[Run]) -> list[str]:
-    """State whether the intervals of two runs on one test split overlap; empty for other runs."""
-    if len(runs) > 2 or any(runs[0].results[name] != runs[1].results[name] for name in ("evaluated on", "images")):
+def verdict(first: Run | Study, second: Run | Study) -> list[str]:
+    """Tell how two runs or studies differ on the same test images, and whether more than by chance; else nothing."""
+    if any(first.results[name] != second.results[name] for name in ("evaluated on", "images")):
         return []
-    worse, better = sorted(runs, key=lambda run: run.interval)
-    if worse.interval[1] < better.interval[0]:
-        name = printable(better.title)
-        return ["", f"the 95 % intervals do not overlap: {name} is significantly better"]
-    return ["", "the 95 % intervals overlap: the difference may be chance"]
+    difference = tested(first, second)
+    if isinstance(difference, str):
+        return ["", f"no test: {difference}"]
+    assert first.count
+    low, high = (100 * bound for bound in difference.interval)
+    images, sign = difference.mean * first.count, 1 if difference.mean >= 0 else -1
+    fewest, most = sorted(sign * first.count * bound for bound in difference.interval)
+    points = f"{100 * difference.mean:+.3f} points of accuracy for {printable(second.title)}"
+    chance = "significant at 5 %" if difference.p < SIGNIFICANT else "it may be chance"
+    effect = f"{abs(images):.1f} of {first.count:,} images {'fewer' if sign > 0 else 'more'} misclassified"
+    return [
+        "",
+        f"difference: {points} (95 % interval {low:+.3f} to {high:+.3f})",
+        f"p-value: {difference.p:.2g}, {chance} ({difference.test})",
+        f"effect: {effect} (95 % interval {fewest:.1f} to {most:.1f})",
+    ]
 
 
-def draw(figure: Figure, runs: Sequence[Run]) -> None:
-    """Draw loss and error rate on the validation split over epochs, one line per run."""
-    left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.06})
-    draw_curves(left, runs, [run.val_loss for run in runs])
-    left.set_title(headline("Lowest loss at the end, {:.4f}", runs, [run.val_loss[-1] for run in runs]))
-    left.set_ylabel("validation loss (nats)")
-    left.yaxis.set_major_formatter("{x:.4g}")
-    draw_curves(right, runs, [run.val_errors for run in runs])
-    right.set_title(headline("Fewest errors at the end, {:.2%}", runs, [run.val_errors[-1] for run in runs]))
-    right.set_ylabel("validation error rate (%)")
-    right.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}")
-    names = [plots.plain(f"{run.dataset}, {run.title}") for run in runs]
-    columns = max(1, LEGEND_WIDTH // (max(map(len, names)) + 8))
-    figure.legend(left.lines, names, loc="outside lower center", ncols=columns)
-
-
-def draw_curves(axes: Axes, runs: Sequence[Run], curves: Sequence[Sequence[float]]) -> None:
-    """Draw one value per epoch for each run, on a logarithmic axis unless a value is 0."""
-    for number, (run, curve) in enumerate(zip(runs, curves, strict=True)):
-        line_style = LINE_STYLES[number // len(rcParams["axes.prop_cycle"]) % len(LINE_STYLES)]
-        axes.plot(run.epochs, curve, line_style, marker=MARKERS[number % len(MARKERS)], markersize=4)
-    axes.set_xlabel("epoch")
-    axes.set_xlim(0.5, max(run.epochs[-1] for run in runs) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if min(map(min, curves)) > 0:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axes.yaxis.set_minor_locator(NullLocator())
-
-
-def headline(template: str, runs: Sequence[Run], last: Sequence[float]) -> str:
-    """Name the run with the lowest last value, or count them on a tie."""
-    best = [run.title for run, value in zip(runs, last, strict=True) if value == min(last)]
-    winner = best[0] if len(best) == 1 else f"{len(best)} runs"
-    return textwrap.fill(plots.plain(f"{template.format(min(last))}: {winner}"), TITLE_WIDTH)
-
-
-def save_figure(runs: Sequence[Run], path: Path) -> None:
-    """Save the figure.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    try:
-        with plots.saved(path, (10, 4.5)) as figure:
-            draw(figure, runs)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; name another picture with --output") from None
+def tested(first: Run | Study, second: Run | Study) -> Difference | str:
+    """Test the difference in accuracy, over seeds or paired over images; return why not where that cannot be."""
+    if isinstance(first, Study) and isinstance(second, Study):
+        if not first.count:
+            return "the number of test images is not in the rows"
+        if len(first.accuracies) == len(second.accuracies) == 1:
+            return mcnemar(first.misclassified[0], second.misclassified[0], first.count)
+        alike = "both studies need two seeds or more, and one of them seeds that do not all score the same"
+        return welch(first.accuracies, second.accuracies) or alike
+    assert isinstance(first, Run)
+    assert isinstance(second, Run)
+    if first.misclassified is None or second.misclassified is None:
+        old = first if first.misclassified is None else second
+        return f"the report of {printable(old.title)} does not list what it misclassifies; mnist-cnn evaluate does"
+    return mcnemar(first.misclassified, second.misclassified, first.count)
 
 
 def command(
     runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...", help_behavior_hint="")],
     output: Path = IMAGES / "compare.png",
 ) -> None:
-    """Print finished trainings side by side, settings that differ and results; draw their learning curves.
+    """Print trainings or studies side by side: settings that differ, results and, of two, whether they differ.
+
+    Runs are tested image by image (McNemar's exact test), studies over their seeds (Welch's t-test).
 
     Args:
-        runs: Two or more output folders of trainings, or reports, the .json files beside models.
-        output: The figure of validation loss and error rate over epochs, a .png.
+        runs: Two or more output folders of trainings, or reports, the .json files beside models; or two or more
+            studies, the .jsonl files of mnist-cnn study.
+        output: The figure, a .png: validation loss and error rate over epochs, or the test scores of each seed.
     """
-    reports = [find_report(run) for run in runs]
-    check_distinct(reports)
+    compared = read_all(runs)
     if output.suffix != ".png":
         raise InputError(f"--output is {output}; it must end in .png")
-    compared = [read_run(report, title) for report, title in zip(reports, titles(reports), strict=True)]
-    drawn = [run for run in compared if run.epochs]
+    drawn = [one for one in compared if isinstance(one, Study) or one.epochs]
     if drawn:
         save_figure(drawn, output)
     print(as_text(compared))

@@ -9,6 +9,7 @@ from typing import Annotated
 from torch import Tensor
 from tyro.conf import Positional, arg
 
+from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.common.console import exit_codes, parse_call, pluralize
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
@@ -23,6 +24,7 @@ def build_ensemble(members: Sequence[Checkpoint], dataset: Dataset) -> Checkpoin
     Temperature and OOD thresholds of the ensemble are fitted on the validation split, which the members share.
     """
     first = members[0]
+    assert isinstance(first.model_config, ModelConfig)
     ensemble = dataclasses.replace(
         first,
         model_config=dataclasses.replace(first.model_config, members=len(members)),
@@ -57,6 +59,8 @@ def check_alike(members: Sequence[Checkpoint], paths: Sequence[Path]) -> None:
     if len(members) < 2:
         raise InputError(f"an ensemble of {pluralize(len(members), 'model')}; name two or more")
     for member, path in zip(members, paths, strict=True):
+        if not isinstance(member.model_config, ModelConfig):
+            raise InputError(f"{path} is a network of its own file; an ensemble needs networks of this program")
         if member.model_config.members > 1:
             raise InputError(f"{path} is an ensemble already; name its members")
         if not {"seed", "val_size"} <= member.train_config.keys():

@@ -23,7 +23,8 @@ class Run:
         dataset: name of the training dataset.
         settings: values by name, dots in the names of nested ones.
         results: by name, formatted.
-        interval: 95 % interval of the accuracy, 0..1.
+        count: number of test images.
+        misclassified: indices of the misclassified test images, None in reports of before.
         epochs: epoch numbers; an ensemble has none.
         val_loss: nats, per epoch.
         val_errors: error rate on the validation split, 0..1, per epoch.
@@ -33,7 +34,8 @@ class Run:
     dataset: str
     settings: dict[str, Any]
     results: dict[str, str]
-    interval: tuple[float, float]
+    count: int
+    misclassified: list[int] | None
     epochs: list[int]
     val_loss: list[float]
     val_errors: list[float]
@@ -82,13 +84,14 @@ def read_run(path: Path, title: str) -> Run:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}; {ASK}") from None
     try:
-        low, high = map(float, report["interval"])
+        wrong = report.get("misclassified")
         return Run(
             title,
             str(report["trained_on"]),
             settings(report),
             results(report),
-            (low, high),
+            int(report["count"]),
+            None if wrong is None else [int(index) for index in wrong],
             [int(epoch["epoch"]) for epoch in report["history"]],
             [float(epoch["val_loss"]) for epoch in report["history"]],
             [1 - float(epoch["val_accuracy"]) for epoch in report["history"]],

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from mnist_cnn.cnn_model import ModelConfig, Network
+from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.data_loader import Split, batches
+from mnist_cnn.own_network import Network, OwnConfig
 
 PASS_RATE = 0.995  # share of the validation images that pass both thresholds
 PRECISION = 0.995  # share of the trusted predictions that are right, where validation images of no class are given
@@ -34,14 +35,13 @@ class OODDetector:
     ood_threshold: float
     probability_threshold: float
 
-    def check(self, model: ModelConfig) -> None:
-        """Check shapes, dtypes and ranges against a network.
+    def check(self, model: ModelConfig | OwnConfig) -> None:
+        """Check shapes, dtypes and ranges against a network; how many features one from outside has is not known.
 
         Raises:
             ValueError: one is wrong.
         """
-        widths = [width for stage in model.stages for width in stage]
-        size = model.members * sum(widths[1:] or widths)
+        size = feature_count(model) if isinstance(model, ModelConfig) else len(self.whitening)
         shapes = tuple(self.means.shape), tuple(self.whitening.shape)
         if shapes != ((model.classes, size), (size, size)):
             raise ValueError(f"ood_detector has shapes {shapes}")
@@ -56,10 +56,15 @@ class OODDetector:
         whitened = (features @ self.whitening)[:, None] - self.means @ self.whitening
         return whitened.square().sum(dim=2).amin(dim=1)
 
-    def trusted_share(self, probability: Tensor, score: Tensor) -> float:
-        """Return the share 0..1 of predictions to trust, by their probabilities [N] and scores [N]."""
-        trusted = (probability >= self.probability_threshold) & (score <= self.ood_threshold)
-        return float(trusted.double().mean())
+    def trusts(self, probability: Tensor, score: Tensor) -> Tensor:
+        """Return whether to trust each prediction, bool [N], by their probabilities [N] and scores [N]."""
+        return (probability >= self.probability_threshold) & (score <= self.ood_threshold)
+
+
+def feature_count(model: ModelConfig) -> int:
+    """Return the number of features of `CNN.logits_and_features`."""
+    widths = [width for stage in model.stages for width in stage]
+    return model.members * sum(widths[1:] or widths)
 
 
 class WithOODScore(nn.Module):
@@ -90,7 +95,7 @@ def fit_ood_detector(model: Network, train: Split, val: Split, temperature: floa
     means = torch.stack([features[labels == label].mean(dim=0) for label in sources])
     residuals = (features - means[labels]).double()
     covariance = residuals.T @ residuals / len(residuals)
-    covariance += 1e-3 * covariance.diag().mean() * torch.eye(len(covariance))
+    covariance += (1e-3 * covariance.diag().mean()).clamp(min=1e-12) * torch.eye(len(covariance))
     whitening = torch.linalg.cholesky(torch.linalg.inv(covariance)).float()
     detector = OODDetector(means, whitening, float("inf"), 0.0)
     logits, features = logits_and_features(model, val)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,15 +12,16 @@ from tyro.conf import arg
 from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.common.device import Precision
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.own_network import class_of
 from mnist_cnn.training.augment import AugmentConfig
 
 NOT_IN_RECIPE = {
-    *("dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
+    *("config", "dataset", "init_from", "data_dir", "output_dir", "device", "resume"),
     *("checkpoint_every_steps", "worker_timeout", "tensorboard", "profile"),
 }
 """Settings that do not affect the result, or that files and reports record separately."""
 
-LATER = {"severe", "drawn_digits", "drawn_negatives"}
+LATER = {"network", "severe", "drawn_digits", "drawn_negatives"}
 """Settings that a recipe leaves out while they are off: those of earlier trainings do not name them."""
 
 MIN_STEPS = 60  # `fast` reaches 60 % validation accuracy on the bundled digits after 3 steps, 99 % after 60
@@ -31,9 +33,14 @@ class TrainConfig:
 
     preset: Literal["default", "fast", "tiny", "micro", "best", "reader", "fine-tune"] = "default"
     """Network and settings; the other flags override the settings."""
+    config: Path | None = None
+    """Settings that override the preset's: a run's report (saved_models/NAME_final.json), or your own JSON file."""
     dataset: str = "auto"
-    """mnist, fashion-mnist, digits (bundled), a folder of IDX files or one with a subfolder of pictures per class; with
-    auto, mnist if it is available, else digits."""
+    """mnist, fashion-mnist, kmnist, qmnist, emnist-digits, usps, digits (bundled), .csv or .npz, a folder of IDX files
+    or one with a subfolder of pictures per class; with auto, mnist if it is available, else digits."""
+    network: str | None = None
+    """Your own network in place of the preset's, FILE.py:CLASS, a torch.nn.Module [N, 1, 28, 28] -> [N, classes]; the
+    file is run."""
     init_from: Path | None = None
     """Trained model to fine-tune, on the new images mixed with some that it was trained on."""
     data_dir: Path | None = None
@@ -44,7 +51,7 @@ class TrainConfig:
     """Passes over the training images."""
     batch_size: int = 256
     """Images in one step."""
-    learning_rate: float = 0.01
+    learning_rate: Annotated[float, arg(aliases=("--lr",))] = 0.01
     """Peak of the one-cycle schedule, for all parameters but convolution filters (AdamW)."""
     filter_learning_rate: float = 0.03
     """Peak for convolution filters (Muon)."""
@@ -69,7 +76,8 @@ class TrainConfig:
     deterministic: bool = False
     """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
     resume: bool = False
-    """Resume from the newest intact checkpoint in the output folder, to the same weights as without interruption."""
+    """Resume from the newest intact checkpoint in the output folder, to the same weights as without interruption; with
+    more --epochs, extend a finished training."""
     checkpoint_every_steps: int = 0
     """Steps between checkpoints within an epoch; 0: only at its end, on Ctrl-C and on SIGTERM."""
     worker_timeout: int = 300
@@ -97,6 +105,8 @@ class TrainConfig:
         ):
             if not valid:
                 raise InputError(f"--{name} is {value}; it must be {expected}")
+        if self.network is not None and not re.fullmatch(r".+:[A-Za-z_]\w*", self.network):
+            raise InputError(f"--network is {self.network}; it must be FILE.py:CLASS or MODULE:CLASS")
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that affect the result, as plain values: no paths, no device."""
@@ -114,8 +124,13 @@ def with_enough_epochs(config: TrainConfig, images: int) -> TrainConfig:
     return dataclasses.replace(config, epochs=max(config.epochs, math.ceil(MIN_STEPS / steps)))
 
 
-def run_name(dataset: str, preset: str) -> str:
-    """Return the prefix of a training's files: `mnist_cnn` for the default preset, else as in `mnist_fast`."""
+def run_name(dataset: str, preset: str, network: str | None = None) -> str:
+    """Return the prefix of a training's files: `mnist_cnn` for the default preset, else as in `mnist_fast`.
+
+    A network from outside gives its class: `mnist_MyNet`, `mnist_fast_MyNet`.
+    """
+    if network:
+        return "_".join([dataset, *([] if preset == "default" else [preset]), class_of(network)])
     return f"{dataset}_{'cnn' if preset == 'default' else preset}"
 
 

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 
 from mnist_cnn.common.device import pick_device, pick_dtype
 from mnist_cnn.common.distributed import wrap_ddp
+from mnist_cnn.own_network import OwnNetwork
 from mnist_cnn.training.config import TrainConfig
 from mnist_cnn.training.muon import Muon
 
@@ -47,26 +48,39 @@ class Learner:
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
         }
 
-    def load_state(self, weights: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Restore weights and the `state` of an earlier step."""
+    def load_state(self, weights: dict[str, Tensor], state: dict[str, Any], longer: bool = False) -> None:
+        """Restore weights and the `state` of an earlier step.
+
+        Args:
+            weights: of the network.
+            state: as `state` returned it.
+            longer: whether the schedules are planned for more steps than those of the `state`: they stay as planned,
+                at its step.
+        """
         self.network.load_state_dict(weights)
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved)
+            before = {name: saved[name] - 1 for name in ("last_epoch", "_step_count")}  # counts of steps
+            scheduler.load_state_dict(scheduler.state_dict() | before if longer else saved)
+            if longer:
+                scheduler.step()  # sets the optimizer's learning rate
 
 
 def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learner:
     """Build optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for epochs of `images` images.
 
-    Muon updates the filters of convolutions, AdamW all other parameters.
+    Muon updates the filters of convolutions, AdamW all other parameters. A network from outside keeps its memory
+    layout, on which its code may rely.
     """
     device = pick_device(config.device)
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    filters = [parameter for parameter in network.parameters() if parameter.ndim == 4]
-    others = [parameter for parameter in network.parameters() if parameter.ndim != 4]
+    layout = torch.preserve_format if isinstance(network, OwnNetwork) else torch.channels_last
+    network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    filters = [parameter for parameter in parameters if parameter.ndim == 4]
+    others = [parameter for parameter in parameters if parameter.ndim != 4]
     optimizers: list[Optimizer] = [
-        AdamW(others, config.learning_rate, weight_decay=config.weight_decay, fused=True),
+        *([AdamW(others, config.learning_rate, weight_decay=config.weight_decay, fused=True)] if others else []),
         *([Muon(filters, config.filter_learning_rate, weight_decay=config.weight_decay)] if filters else []),
     ]
     steps = config.epochs * math.ceil(images / config.batch_size)

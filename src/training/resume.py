@@ -78,7 +78,8 @@ def start_or_resume(training: Training) -> tuple[list[EpochRecord], Progress]:
     if was_restarted() or resume:
         archive = broadcast_object(run_dir.read_newest() if rank() == 0 else None)
         if archive:
-            return restore(training, parse_checkpoint(archive, f"the newest checkpoint in {run_dir.checkpoints}"))
+            source = f"the newest checkpoint in {run_dir.checkpoints}"
+            return restore(training, parse_checkpoint(archive, source, training.template.network))
         if resume:
             raise InputError(f"no intact checkpoint in {run_dir.checkpoints}; leave out --resume to start afresh")
     elif rank() == 0:
@@ -87,23 +88,25 @@ def start_or_resume(training: Training) -> tuple[list[EpochRecord], Progress]:
 
 
 def restore(training: Training, checkpoint: Checkpoint) -> tuple[list[EpochRecord], Progress]:
-    """Load a checkpoint into the learner.
+    """Load a checkpoint into the learner; a finished training may be extended by more epochs.
 
     Raises:
         InputError: its settings, network or data differ, or its training state is missing or invalid.
     """
     old, new = (
-        flatten({"data": c.data_sha256, "network": dataclasses.asdict(c.model_config), **c.train_config})
+        flatten({"data": c.data_sha256, **c.train_config, "network": dataclasses.asdict(c.model_config)})
         for c in (checkpoint, training.template)
     )
     different = [name for name in old | new if old.get(name) != new.get(name)]
     where = f"cannot resume in {training.run_dir.checkpoints}"
-    if different:
+    finished = len(checkpoint.history) == old.get("epochs")
+    longer = finished and different == ["epochs"] and new["epochs"] > old["epochs"]
+    if different and not longer:
         changes = "; ".join(f"{name} was {old.get(name)} and is {new.get(name)}" for name in different)
         raise InputError(f"{where}: {changes}; resume with the same flags and data, or leave out --resume")
     try:
         state = checkpoint.training_state or {}
-        training.learner.load_state(checkpoint.state_dict, state)
+        training.learner.load_state(checkpoint.state_dict, state, longer)
         return [EpochRecord(**record) for record in checkpoint.history], Progress(**state["progress"])
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(

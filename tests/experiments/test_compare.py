@@ -6,21 +6,25 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib.image
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib import style
 from matplotlib.figure import Figure
 
 from conftest import ROOT, assert_one_line_error, environment
 from mnist_cnn import plots
 from mnist_cnn.data_loader import Dataset
-from mnist_cnn.evaluate import evaluate, write_report
-from mnist_cnn.experiments import compare
+from mnist_cnn.evaluate import evaluate, infer, write_report
+from mnist_cnn.experiments import compare, compare_figure
 from mnist_cnn.experiments.run_report import Run, read_run
+from mnist_cnn.experiments.study_report import Study, read_study
+from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS
 
@@ -28,6 +32,7 @@ PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 SHIPPED = ROOT / "saved_models" / "mnist_cnn_final.json"
 ENSEMBLE = ROOT / "benchmarks" / "best_average.json"
 REPORT = Path("saved_models") / "digits_fast_final.json"
+CHECKPOINT = REPORT.with_suffix(".pth")
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +47,7 @@ def trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = checkpoint.build_model()
         report, _ = evaluate(model, digits.test, digits.classes, checkpoint.temperature)
         file = config.output_dir / REPORT
+        save_checkpoint(checkpoint, config.output_dir / CHECKPOINT)
         write_report(report, checkpoint, model.parameter_count(), file.with_suffix(".pth"), digits.name, file)
     return folder
 
@@ -118,12 +124,9 @@ def test_two_trainings_side_by_side(trained: Path) -> None:
     assert lines[4] == ""
     assert [cells(line) for line in lines[5:18]] == expected_results(*reports)
     assert len({len(line) for line in lines[:4]}) == len({len(line) for line in lines[5:18]}) == 1, "columns align"
-    assert max(map(len, lines)) <= 100
-    assert [line for line in lines[18:] if "interval" not in line] == [
-        "",
-        "",
-        "figure: " + str(Path("images/compare.png")),
-    ]
+    assert max(map(len, lines)) <= 130
+    assert [line.split(":")[0] for line in lines[18:]] == ["", "difference", "p-value", "effect", "", "figure"]
+    assert lines[-1] == "figure: " + str(Path("images/compare.png"))
     assert matplotlib.image.imread(trained / "images" / "compare.png").shape[:2] == (585, 1300)
 
 
@@ -141,7 +144,7 @@ def test_what_a_run_was_trained_on_and_its_size_are_settings(capsys: pytest.Capt
     assert cells(lines[2]) == ["parameters", "29,610", f"{read(SHIPPED)['parameters']:,}"]
     assert ["preset", "fast", "default"] in map(cells, lines)
     assert not any(line.startswith("precision") for line in lines), "it is the same"
-    assert not any("overlap" in line for line in lines), "these are other images"
+    assert not any("test:" in line or "p-value" in line for line in lines), "these are other images"
 
 
 def test_a_setting_that_one_report_lacks_differs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,39 +174,128 @@ def test_without_any_history_there_is_no_figure(capsys: pytest.CaptureFixture[st
     assert not Path("images").exists()
 
 
-@pytest.mark.parametrize(
-    ("plain", "rotated", "expected"),
-    [
-        ((0.90, 0.92), (0.93, 0.95), "the 95 % intervals do not overlap: rotated is significantly better"),
-        ((0.93, 0.95), (0.90, 0.92), "the 95 % intervals do not overlap: plain is significantly better"),
-        ((0.90, 0.94), (0.93, 0.95), "the 95 % intervals overlap: the difference may be chance"),
-        ((0.90, 0.94), (0.90, 0.94), "the 95 % intervals overlap: the difference may be chance"),
-    ],
-)
-def test_overlap_of_the_intervals(
-    capsys: pytest.CaptureFixture[str], plain: tuple[float, float], rotated: tuple[float, float], expected: str
-) -> None:
-    change(Path("plain") / REPORT, interval=plain)
-    change(Path("rotated") / REPORT, interval=rotated)
-    lines = printed(capsys, "plain", "rotated")
-    assert [line[: len(expected)] for line in lines if "overlap" in line] == [expected]
+def wrong(run: str) -> set[int]:
+    return set(read(Path(run) / REPORT)["misclassified"])
+
+
+def test_two_runs_are_tested_image_by_image(trained: Path, digits: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = load_checkpoint(trained / "plain" / CHECKPOINT)
+    predicted = infer(checkpoint.build_model(), digits.test).argmax(dim=1)
+    assert wrong("plain") == set((predicted != digits.test.labels).nonzero()[:, 0].tolist())
+    won, lost = len(wrong("plain") - wrong("rotated")), len(wrong("rotated") - wrong("plain"))
+    lines = printed(capsys, "plain", "rotated")[-6:]
+    assert lines[1].startswith(f"difference: {(won - lost) / 3.6:+.3f} points of accuracy for rotated (95 % interval ")
+    p = scipy.stats.binomtest(won, won + lost).pvalue
+    assert lines[2] == (
+        f"p-value: {p:.2g}, {'significant at 5 %' if p < 0.05 else 'it may be chance'} (McNemar's exact test, "
+        f"{won} images right only in the second, {lost} only in the first)"
+    )
+    more = "fewer" if won >= lost else "more"
+    assert lines[3].startswith(f"effect: {abs(won - lost):.1f} of 360 images {more} misclassified (95 % interval ")
+    turned = printed(capsys, "rotated", "plain")[-6:]
+    assert turned[1].startswith(f"difference: {(lost - won) / 3.6:+.3f} points of accuracy for plain (95 % interval ")
+    if won != lost:
+        assert turned[3].replace("more", "fewer") == lines[3].replace("more", "fewer")
+
+
+def test_without_the_errors_of_each_image_there_is_no_test(capsys: pytest.CaptureFixture[str]) -> None:
+    older = read(Path("plain") / REPORT)
+    del older["misclassified"]
+    (Path("plain") / REPORT).write_text(json.dumps(older), encoding="utf-8")
+    expected = "no test: the report of plain does not list what it misclassifies; mnist-cnn evaluate does"
+    assert printed(capsys, "plain", "rotated")[-3] == printed(capsys, "rotated", "plain")[-3] == expected
 
 
 @pytest.mark.parametrize("other", [{"count": 361}, {"evaluated_on": "photographs test split"}])
-def test_of_other_images_no_overlap_is_reported(capsys: pytest.CaptureFixture[str], other: dict[str, Any]) -> None:
+def test_of_other_images_no_test_is_reported(capsys: pytest.CaptureFixture[str], other: dict[str, Any]) -> None:
     change(Path("rotated") / REPORT, **other)
-    assert not any("overlap" in line for line in printed(capsys, "plain", "rotated"))
+    assert not any("test:" in line or "p-value" in line for line in printed(capsys, "plain", "rotated"))
 
 
-def test_of_three_runs_no_overlap_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+def test_of_three_runs_no_test_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("plain", "again")
-    assert not any("overlap" in line for line in printed(capsys, "plain", "rotated", "again"))
+    assert not any("p-value" in line for line in printed(capsys, "plain", "rotated", "again"))
 
 
-def drawn(*runs: Run) -> Figure:
+FAST, DEFAULT, TINY = (ROOT / "benchmarks" / f"{name}_seeds.jsonl" for name in ("fast", "default", "tiny"))
+
+
+def test_two_studies_are_tested_over_their_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[json.loads(line) for line in path.read_text().splitlines()] for path in (FAST, DEFAULT)]
+    fast, default = ([row["accuracy"] for row in study] for study in rows)
+    lines = printed(capsys, FAST, DEFAULT)
+    assert cells(lines[0]) == ["settings that differ", "fast_seeds.jsonl", "default_seeds.jsonl"]
+    assert ["epochs", "1", "10"] in map(cells, lines)
+    assert not any(line.startswith("seed ") for line in lines)
+    shown = [f"{100 * np.mean(some):.3f} +- {100 * np.std(some, ddof=1):.3f}%" for some in (fast, default)]
+    assert ["accuracy", *shown] in map(cells, lines)
+    assert ["images", "10,000", "10,000"] in map(cells, lines)
+    test = scipy.stats.ttest_ind(default, fast, equal_var=False)
+    low, high = (100 * bound for bound in test.confidence_interval())
+    difference = 100 * (np.mean(default) - np.mean(fast))
+    points = f"{difference:+.3f} points of accuracy for default_seeds.jsonl"
+    effect = f"{100 * difference:.1f} of 10,000 images fewer misclassified"
+    assert lines[-5:-2] == [
+        f"difference: {points} (95 % interval {low:+.3f} to {high:+.3f})",
+        f"p-value: {test.pvalue:.2g}, significant at 5 % (Welch's t-test over 20 and 5 seeds)",
+        f"effect: {effect} (95 % interval {100 * low:.1f} to {100 * high:.1f})",
+    ]
+    assert Path("images/compare.png").exists()
+
+
+def rows_of(path: Path, seeds: int, **changes: Any) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()[:seeds]
+    return "".join(json.dumps(json.loads(line) | changes) + "\n" for line in lines)
+
+
+def test_studies_of_one_seed_are_tested_image_by_image(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.jsonl").write_text(rows_of(FAST, 1))
+    Path("b.jsonl").write_text(rows_of(DEFAULT, 1))
+    assert "McNemar's exact test" in printed(capsys, "a.jsonl", "b.jsonl")[-4]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_studies_without_spread_are_not_tested(capsys: pytest.CaptureFixture[str], count: int) -> None:
+    Path("a.jsonl").write_text(rows_of(FAST, count, accuracy=0.99, count=10_000))
+    Path("b.jsonl").write_text(rows_of(FAST, 3, accuracy=0.98, count=10_000))
+    expected = "no test: both studies need two seeds or more, and one of them seeds that do not all score the same"
+    assert printed(capsys, "a.jsonl", "b.jsonl")[-3] == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ([FAST, "plain"], "some are studies (.jsonl) and some are single runs"),
+        ([FAST], "nothing to compare with"),
+        ([FAST, FAST], "fast_seeds.jsonl comes twice"),
+        ([FAST, "none.jsonl"], "none.jsonl is missing or empty; name a file that mnist-cnn study --output wrote"),
+        ([FAST, "two.jsonl"], "two.jsonl has rows of several recipes (parameters, preset, epochs"),
+        ([FAST, "history.jsonl"], "history.jsonl does not hold the rows of a study"),
+        ([FAST, "thin.jsonl"], "thin.jsonl lacks results of a study"),
+    ],
+)
+def test_wrong_studies_are_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], args: list[str | Path], words: str
+) -> None:
+    Path("two.jsonl").write_text(rows_of(FAST, 1) + rows_of(TINY, 1))
+    Path("history.jsonl").write_text('{"epoch": 1}\n')
+    Path("thin.jsonl").write_text('{"dataset": "digits", "recipe": {"seed": 0}}\n')
+    with pytest.raises(SystemExit) as stop:
+        compare.main([str(arg) for arg in args])
+    captured = capsys.readouterr()
+    assert_one_line_error(
+        subprocess.CompletedProcess(args, int(str(stop.value.code)), captured.out, captured.err), words
+    )
+
+
+def drawn(*compared: Run) -> Figure:
+    return figure_of(compared)
+
+
+def figure_of(compared: Sequence[Run] | Sequence[Study]) -> Figure:
     with style.context(plots.STYLE):
         figure = Figure(figsize=(10, 4.5), layout="constrained")
-        compare.draw(figure, runs)
+        compare_figure.draw(figure, compared)
         figure.draw_without_rendering()
     return figure
 
@@ -219,6 +311,39 @@ def test_curves_are_the_histories(here: Path) -> None:
         assert single.shape == (1, 2)
         assert axes.get_title(loc="left").endswith(": plain"), "two epochs teach more than one"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["digits, rotated", "digits, plain"]
+
+
+def test_runs_of_one_epoch_are_points_in_rows(here: Path) -> None:
+    run = read_run(here / "rotated" / REPORT, "a")
+    worse = dataclasses.replace(run, title="b" * 60, val_loss=[9.0], val_errors=[0.9])
+    figure = drawn(run, worse)
+    for axes, values in zip(figure.axes, ([run.val_loss[0], 9.0], [run.val_errors[0], 0.9]), strict=True):
+        points = [np.asarray(line.get_xydata())[0].tolist() for line in axes.lines]
+        assert points == [[values[0], 0], [values[1], 1]]
+        assert axes.get_title(loc="left").endswith(": a")
+        low, high = axes.get_xlim()
+        assert low < min(values) < max(values) < high
+        assert axes.get_window_extent().width > figure.bbox.width / 4
+    assert [label.get_text().replace("\n", "").replace(" ", "") for label in figure.axes[0].get_yticklabels()] == [
+        "digits,a",
+        f"digits,{'b' * 60}",
+    ]
+
+
+def test_studies_are_points_with_the_interval_of_their_mean() -> None:
+    studies = [read_study(path, path.stem) for path in (FAST, DEFAULT)]
+    figure = figure_of(studies)
+    losses = [json.loads(line)["loss"] for line in FAST.read_text().splitlines()]
+    left = figure.axes[0]
+    np.testing.assert_allclose(np.asarray(left.lines[0].get_xdata()), losses)
+    (bar,) = left.containers[0].lines[2]  # type: ignore[attr-defined]
+    ends = bar.get_segments()[0][:, 0]
+    low, high = scipy.stats.bootstrap((losses,), np.mean, rng=0).confidence_interval
+    np.testing.assert_allclose(ends, [low, high], atol=0.2 * (high - low))
+    assert left.get_title(loc="left").replace("\n", " ").endswith(": default_seeds")
+    for axes in figure.axes:
+        box = axes.title.get_window_extent()
+        assert box.x1 <= figure.bbox.width
 
 
 def test_runs_that_end_alike_are_counted(here: Path) -> None:

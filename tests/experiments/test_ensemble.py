@@ -77,6 +77,8 @@ def test_one_model_and_ensembles_are_refused(
 ) -> None:
     save_checkpoint(members[0], tmp_path / "a.pth")
     save_checkpoint(build_ensemble(members[:2], digits), tmp_path / "two.pth")
-    assert load_checkpoint(tmp_path / "two.pth").model_config.members == 2
+    both = load_checkpoint(tmp_path / "two.pth").model_config
+    assert isinstance(both, ModelConfig)
+    assert both.members == 2
     assert_one_line_error(program("ensemble.py", "a.pth", "--output", "c.pth"), "two or more")
     assert_one_line_error(program("ensemble.py", "two.pth", "a.pth", "--output", "c.pth"), "an ensemble already")

@@ -19,9 +19,9 @@ from hostile import encoded
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import Dataset, all_as_test, load_dataset, rehearse
 from mnist_cnn.evaluate import evaluate
-from mnist_cnn.main import with_rehearsal
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
 from mnist_cnn.pictures.preprocess import SIDE
+from mnist_cnn.training.dataset import with_rehearsal
 
 
 @pytest.fixture(scope="session")
