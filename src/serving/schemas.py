@@ -107,6 +107,7 @@ class ModelInfo(ModelName):
     dataset: str
     classes: list[str]
     accuracy: float | None = Field(description="on the dataset's test split; null if it was not measured")
+    weights: int | None = Field(description="of its convolutions and linear layers; null for a .pth")
     temperature: float
     probability_threshold: float
     ood_threshold: float

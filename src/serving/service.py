@@ -21,6 +21,7 @@ from mnist_cnn.reading import Reading
 from mnist_cnn.serving.batching import QUEUE_SIZE, Batcher, BusyError
 from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pictures
 from mnist_cnn.serving.schemas import ModelInfo
+from mnist_cnn.serving.static_page import describe_model
 
 SANDBOX_TIMEOUT = 30.0  # seconds that the files of a request may wait for the sandbox
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
@@ -52,18 +53,7 @@ class Service:
         self.max_body, self.metrics, self.memory_budget = max_body, Metrics(), MemoryBudget()
         self.batchers = [Batcher(classifier, several) for several in (False, True)]  # no digit waits for a page of many
         self.sandbox, self.preparing, self.classifier = Sandbox(), 0, classifier
-        metadata = classifier.model.metadata
-        self.model = ModelInfo(
-            name=metadata["name"],
-            hash=metadata["checkpoint_sha256"],
-            version=metadata["version"],
-            dataset=metadata["dataset"],
-            classes=list(classifier.classes),
-            accuracy=float(metadata["accuracy"]) if "accuracy" in metadata else None,
-            temperature=float(metadata["temperature"]),
-            probability_threshold=classifier.model.probability_threshold,
-            ood_threshold=classifier.model.ood_threshold,
-        )
+        self.model = ModelInfo(**describe_model(classifier))
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[dict[str, Metrics]]:
