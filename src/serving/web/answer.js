@@ -84,7 +84,7 @@ export function offer(open) {
 function say(title, sentence, problem, digits = null) {
   if (digits) element("digit").replaceChildren(...glyphs(title, [...digits]));
   else element("digit").textContent = title;
-  element("digit").className = ["", "long", "longer"][(title.length > 8) + (title.length > 20)];
+  element("digit").className = ["", "long", "longer"][(title.length > 7) + (title.length > 20)];
   element("sure").className = problem ? "unsure" : "";
   element("sure").textContent = element("sure").title = sentence;
   clearTimeout(timer);
