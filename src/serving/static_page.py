@@ -10,14 +10,15 @@ from typing import Any
 from mnist_cnn import classifier, fusion, reading
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.models.onnx_layers import find_layers
+from mnist_cnn.models.onnx_layers import activation_names, count_weights, with_outputs
 from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
+from mnist_cnn.serving import explain
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS, WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs"), "ort-wasm-simd-threaded.wasm"
 TWINS = (
-    *(candidates, classifier, contrast, detections, digit_crop, fusion, image_io, lines),
+    *(candidates, classifier, contrast, detections, digit_crop, explain, fusion, image_io, lines),
     *(preprocess, reading, spotter),
 )
 POLICY = (  # that of the service, and ONNX Runtime's WebAssembly
@@ -69,6 +70,9 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
 def page_data(reader: Classifier) -> dict[str, Any]:
     """Return what the page needs to know: the model, and the constants of each module that has a twin in JavaScript."""
     model = describe_model(reader) | {"weight": reader.weight, "reads_digits": reader.reads_digits}
+    if isinstance(reader.model, OnnxModel):
+        layers = activation_names(reader.model.content)
+        model |= {"layers": layers, "outputs": list(with_outputs(b"", layers))}
     return {"model": model, "constants": {module.__name__.rsplit(".", 1)[-1]: constants(module) for module in TWINS}}
 
 
@@ -82,7 +86,7 @@ def describe_model(reader: Classifier) -> dict[str, Any]:
         "dataset": metadata["dataset"],
         "classes": list(reader.classes),
         "accuracy": float(metadata["accuracy"]) if "accuracy" in metadata else None,
-        "weights": find_layers(model.content).weights if isinstance(model, OnnxModel) else None,
+        "weights": count_weights(model.content) if isinstance(model, OnnxModel) else None,
         "temperature": float(metadata["temperature"]),
         "probability_threshold": model.probability_threshold,
         "ood_threshold": model.ood_threshold,

@@ -4,11 +4,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 from test_page import SEVEN, SOON, TRIANGLE, TWO, chromium, draw, half, hosting, places, says, touch, visiting
 
+from mnist_cnn.data_loader import Dataset
+from mnist_cnn.models.onnx_layers import activation_names
+from mnist_cnn.models.onnx_model import PACKAGED
 from server import serving
 
 PICTURE = """async (strokes) => {
@@ -164,6 +168,50 @@ def test_no_barrier_where_several_digits_are_doubted(page: Page) -> None:
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
     page.emulate_media(color_scheme="light")
+
+
+def test_the_network_is_seen_at_work(page: Page) -> None:
+    page.evaluate("document.getElementById('inside').open = true")
+    first, *others = places(page.locator("#canvas"), SEVEN[0])
+    page.mouse.move(*first)
+    page.mouse.down()
+    for place in others:
+        page.mouse.move(*place, steps=5)
+    expect(page.locator("#heat-words")).to_contain_text("speak for 7", timeout=SOON)
+    captions = page.locator("#layers figcaption")
+    expect(captions).to_have_count(len(activation_names(PACKAGED.read_bytes())))
+    assert re.fullmatch(r"Layer 1: \d+ maps of \d+ by \d+", captions.first.text_content() or "")
+    coloured = """(id) => {
+      const canvas = document.querySelector(id);
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return data.filter((_, at) => at % 4 === 0 && data[at] !== data[at + 2]).length;
+    }"""
+    assert page.evaluate(coloured, "#heat") > 20
+    assert page.evaluate(coloured, "#layers canvas") > 20
+    assert page.evaluate(coloured, "#image") == 0
+    page.mouse.up()
+    page.locator("#image").hover(position={"x": 6, "y": 6})
+    expect(page.locator("#value")).to_have_text("row 1, column 1: grey 0 of 255")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.evaluate("document.getElementById('inside').open = false")
+
+
+EXPLAIN = "async ([image, digit]) => (await import('./web/reader.js')).explain(image, digit)"
+
+
+def test_both_forms_explain_alike(browser: Browser, url: str, static_url: str, digits: Dataset) -> None:
+    image = digits.test.images[1, 0].tolist()
+    found = []
+    for address in (url, static_url):
+        with visiting(browser, address) as page:
+            found.append(page.evaluate(EXPLAIN, [image, 1]))
+    one, other = found
+    np.testing.assert_allclose(one["occlusion"], other["occlusion"], atol=0.01)
+    assert np.ptp(one["occlusion"]) > 0.1
+    for mine, its in zip(one["layers"], other["layers"], strict=True):
+        assert (mine["channels"], mine["height"], mine["width"]) == (its["channels"], its["height"], its["width"])
+        np.testing.assert_allclose(list(mine["values"].values()), list(its["values"].values()), atol=2)
 
 
 def test_a_phone_offers_its_camera_and_no_keys(browser: Browser, url: str) -> None:

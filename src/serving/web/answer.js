@@ -20,6 +20,7 @@ export function introduce(info) {
   element("about").textContent = info.name + (info.accuracy === null ? `, trained on ${info.dataset}.` : right);
   document.title = element("title").textContent = `Draw a ${kind}`;
   element("kind").textContent = `several ${kind}s`;
+  element("inside").hidden = info.weights === null; // a .pth is not explained
   element("examples").hidden = kind !== "digit";
   const weights = info.weights === null ? "" : ` · ${info.weights.toLocaleString("en")} weights`;
   element("model").textContent = `Who answers: ${info.name}${weights} · ${info.hash.slice(0, 8)} · version ${info.version}`;

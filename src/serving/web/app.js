@@ -3,6 +3,7 @@
 import { fail, introduce, nothing, offer, tell, wait } from "./answer.js";
 import { canUndo, canvas, clear, isEmpty, look, mark, show, undo } from "./drawing.js";
 import { offerExamples } from "./examples.js";
+import { lookInside } from "./inside.js";
 import { docs, modelInfo, read } from "./reader.js";
 import { digitsOf } from "./strokes.js";
 
@@ -67,6 +68,7 @@ function present(answer, several) {
   offer(!several && drawn > 1);
   if (digits.length) tell(answer, several);
   else nothing(answer !== null);
+  lookInside(digits[0] ?? null);
 }
 
 async function answerTo(several, progress) {

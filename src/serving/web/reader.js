@@ -25,6 +25,15 @@ async function ask(body, several) {
   return { ...results[0], model };
 }
 
+/** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
+export async function explain(image, digit) {
+  const body = JSON.stringify({ pixels: image });
+  const request = { method: "POST", headers: { "content-type": "application/json" }, body };
+  const { layers, occlusion } = await send(`explain?digit=${digit}`, request);
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return { layers: layers.map((layer) => ({ ...layer, values: bytes(layer.values) })), occlusion };
+}
+
 export const modelInfo = () => send("model", {});
 
 async function send(path, request) {

@@ -42,11 +42,16 @@ export async function modelInfo(progress) {
   return (await loaded()).model;
 }
 
-export async function read({ photo, strokes }, several, progress) {
+export const read = ({ photo, strokes }, several, progress) => send({ photo, strokes, several }, progress);
+
+/** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
+export const explain = (image, digit) => send({ image, digit }, () => null);
+
+async function send(message, progress) {
   const { worker } = await loaded();
   const number = (sent += 1);
   return new Promise((done, failed) => {
     waiting.set(number, { done, failed, progress });
-    worker.postMessage({ number, photo, strokes, several });
+    worker.postMessage({ number, ...message });
   });
 }

@@ -4,6 +4,7 @@ import * as ort from "../ort/ort.wasm.min.mjs";
 import { prepare } from "./candidates.js";
 import { constants, model } from "./constants.js";
 import { download } from "./download.js";
+import { Explainer } from "./explain.js";
 import { combine } from "./fusion.js";
 import { argmax, mean } from "./numbers.js";
 import { SIDE } from "./preprocess.js";
@@ -26,9 +27,10 @@ const { CHUNK } = constants.classifier;
 
 /** A trained network that reads pictures. */
 export class Classifier {
-  constructor(session, spotter) {
+  constructor(session, spotter, bytes) {
     this.session = session;
     this.spotter = spotter;
+    this.explainer = new Explainer(bytes, this);
   }
 
   /** Load the networks of the page. @param {(done: number) => void} progress called with the share that has come, 0..1 */
@@ -38,7 +40,7 @@ export class Classifier {
     ort.env.wasm.wasmPaths = new URL("../ort/", import.meta.url).href;
     ort.env.wasm.wasmBinary = wasm;
     const session = (bytes) => ort.InferenceSession.create(new Uint8Array(bytes));
-    return new Classifier(await session(classifier), spotter ? new Spotter(await session(spotter)) : null);
+    return new Classifier(await session(classifier), spotter ? new Spotter(await session(spotter)) : null, classifier);
   }
 
   /**

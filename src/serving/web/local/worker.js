@@ -1,5 +1,5 @@
-// Reads pictures beside the page, which stays responsive. Messages are answered in turn; an older one is given up when
-// a newer one has come.
+// Reads pictures, and explains answers, beside the page, which stays responsive. Messages are answered in turn; a picture
+// is given up when a newer one has come.
 
 const ready = import("./classifier.js").then(async ({ Classifier }) => {
   const { model } = await import("./constants.js");
@@ -11,15 +11,21 @@ const ready = import("./classifier.js").then(async ({ Classifier }) => {
 });
 ready.catch(() => postMessage({ failed: true }));
 
-let newest = 0;
+let newest = 0; // number of the newest picture
 let queue = Promise.resolve();
 
 onmessage = ({ data }) => {
-  newest = data.number;
+  if (!data.image) newest = data.number;
+  const answer = data.image ? explain : read;
   queue = queue.then(() => answer(data)).catch(({ message }) => postMessage({ number: data.number, problem: message }));
 };
 
-async function answer({ number, photo, strokes, several }) {
+async function explain({ number, image, digit }) {
+  const { classifier } = await ready;
+  postMessage({ number, answer: await classifier.explainer.explain(image, digit) });
+}
+
+async function read({ number, photo, strokes, several }) {
   const { classifier, readPicture, pictureOf } = await ready;
   const step = async (words) => {
     postMessage({ number, words });
