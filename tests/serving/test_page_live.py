@@ -95,6 +95,7 @@ def test_each_digit_of_several_shows_its_probabilities(page: Page) -> None:
     page.locator("#several").check()
     draw(page, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
     expect(page.locator("#spoken")).to_contain_text("72", timeout=SOON)  # the last answer has come
+    expect(page.locator(".glyph[aria-current]")).to_have_count(1)
     page.locator(".glyph").nth(1).hover()
     expect(page.locator("#bars li.best span")).to_have_text("2")
     page.locator(".glyph").nth(0).focus()
@@ -131,6 +132,9 @@ def test_examples_are_written_and_read(page: Page) -> None:
     page.locator("#examples button").nth(2).click()
     says(page, "428")
     expect(page.locator("#several")).to_be_checked()
+    page.set_viewport_size({"width": 320, "height": 568})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    page.set_viewport_size({"width": 980, "height": 820})
     page.locator("#examples button").nth(0).click()
     says(page, "3")
     page.locator("#examples button").nth(1).click()

@@ -37,11 +37,13 @@ function bar(name) {
 export function tell({ text, digits }, several) {
   const letters = several && classes.every((name) => name.length === 1);
   const doubt = doubts(digits, several);
-  const lowest = percent(Math.min(...digits.map(({ probability }) => probability)));
+  const least = digits.reduce((one, other) => (other.probability < one.probability ? other : one));
+  const lowest = percent(least.probability);
   const likely = several ? `the least likely ${kind}: ${lowest}` : `${lowest} likely`;
   const title = letters ? text.replaceAll("\n", " ") : list(digits); // the text has line breaks
   say(title, doubt ? `Not sure: ${doubt}` : likely, doubt !== "", letters && digits);
-  fill(digits.length === 1 ? digits[0].probabilities : null);
+  if (letters) point(element("digit").querySelectorAll(".glyph")[digits.indexOf(least)], least.probabilities);
+  else fill(digits.length === 1 ? least.probabilities : null);
   see(digits.map(({ image }) => image));
 }
 

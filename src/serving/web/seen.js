@@ -7,7 +7,6 @@ export function see(images) {
   const count = Math.max(1, images.length);
   canvas.width = 28 * count;
   canvas.style.width = `${Math.min(112 * count, 28 * 12)}px`;
-  canvas.style.height = `${Math.min(112, (28 * 12) / count)}px`;
   const pen = canvas.getContext("2d");
   images.forEach((rows, number) => {
     const pixels = new ImageData(28, 28);
