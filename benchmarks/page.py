@@ -84,7 +84,7 @@ def draw(page: Page, rng: np.random.Generator, template: str) -> dict[str, list[
     box = page.locator("#canvas").bounding_box() or {"x": 0, "y": 0, "width": 1, "height": 1}
     page.evaluate("Object.values(window.noted).forEach((times) => times.splice(0))")
     for stroke in template.split("/"):
-        points = np.array([point.split(",") for point in stroke.split()], np.float32) / 100
+        points = np.array([point.split(",") for point in stroke.split()], np.float32) / np.float32(100)
         for number, (x, y) in enumerate(0.3 + 0.5 * jittered_spline(rng, points)):
             page.mouse.move(box["x"] + float(x) * box["width"], box["y"] + float(y) * box["height"])
             if number == 0:

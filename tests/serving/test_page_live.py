@@ -168,7 +168,7 @@ def test_no_barrier_where_several_digits_are_doubted(page: Page) -> None:
     draw(page, [*half(SEVEN, 0.0), *half(TWO, 0.5)])
     says(page, "72")
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         found = Axe().run(page)
         assert found.violations_count == 0, found.generate_report()
     page.emulate_media(color_scheme="light")
