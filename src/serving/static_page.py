@@ -17,6 +17,7 @@ from mnist_cnn.serving import explain
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS, WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs"), "ort-wasm-simd-threaded.wasm"
+RUNTIME = (*SCRIPTS, WASM)
 TWINS = (
     *(candidates, classifier, contrast, detections, digit_crop, explain, fusion, image_io, lines),
     *(preprocess, reading, spotter),
@@ -33,7 +34,7 @@ def check_runtime(package: Path) -> None:
     Raises:
         InputError: it is not.
     """
-    for name in (*SCRIPTS, WASM):
+    for name in RUNTIME:
         if not (package / "dist" / name).is_file():
             raise InputError(
                 f"no {name} in {package / 'dist'}; `npm install onnxruntime-web` puts it into node_modules, "
