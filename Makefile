@@ -32,6 +32,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/distributed.py
 
 readme: .venv/installed-dev

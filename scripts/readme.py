@@ -58,8 +58,8 @@ def presets() -> str:
     name = f"`best`, {len(about['train_config']['seed'])} averaged"
     lines.append(single(name, about, averaged, "[one average](benchmarks/best_average.json)", ""))
     about, reader = read_report(ROOT / "benchmarks" / "reader.json")
-    seconds = f"{about['history'][-1]['seconds']:,.0f}, beside other work"
-    lines.append(single("`reader`", about, reader, "[one](benchmarks/reader.json)", seconds))
+    spent = f"{about['history'][-1]['seconds']:,.0f}, beside other work"
+    lines.append(single("`reader`", about, reader, "[one](benchmarks/reader.json)", spent))
     note = (
         "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; "
         "those under How it compares ran alone."

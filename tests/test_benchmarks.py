@@ -20,7 +20,10 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    assert name in ("robustness", "inference", "reading", "serving") or (folder / f"{name}.png").stat().st_size > 10_000
+    assert (
+        name in ("robustness", "inference", "reading", "serving", "page")
+        or (folder / f"{name}.png").stat().st_size > 10_000
+    )
     return text
 
 
@@ -106,3 +109,13 @@ def test_serving(mnist_data: Path, tmp_path: Path) -> None:
     assert mixed["right"] > 200
     assert mixed["refused"] > 10
     assert "failed of" in text
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")
+def test_page(mnist_data: Path, web_runtime: Path, tmp_path: Path) -> None:
+    bench("page", tmp_path, mnist_data, "--digits", "1", "--rounds", "1", "--runtime", str(web_runtime))
+    forms = json.loads((tmp_path / "page.json").read_text())["forms"]
+    assert len(forms) == 2
+    for form in forms.values():
+        assert form["points"] > 30
+        assert 0 < form["p50"] <= form["p95"] < 10_000

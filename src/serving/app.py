@@ -30,7 +30,7 @@ from mnist_cnn.picture_files import tell_which_model
 from mnist_cnn.serving import schemas
 from mnist_cnn.serving.middleware import LimitMiddleware, problem_response
 from mnist_cnn.serving.request_body import RefusedError
-from mnist_cnn.serving.schemas import BODY, PROBLEMS, TAGS, ModelInfo, ReadQuery
+from mnist_cnn.serving.schemas import BODY, PIXELS, PROBLEMS, TAGS, ModelInfo, ReadQuery
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
 from mnist_cnn.serving.timeouts import TimeoutProtocol
@@ -62,7 +62,17 @@ def create_app(classifier: Classifier, max_body: int = 10_000_000, allow_origin:
     add_error_handlers(app)
     add_api(app, service)
     add_pages(app)
-    known = {"/", "/docs", f"{API}/predict", f"{API}/read", f"{API}/model", "/healthz", "/readyz", "/metrics"}
+    known = {
+        "/",
+        "/docs",
+        f"{API}/predict",
+        f"{API}/read",
+        f"{API}/explain",
+        f"{API}/model",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+    }
     if allow_origin:
         app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "HEAD", "POST"])
     app.add_middleware(LimitMiddleware, metrics=service.metrics, known=known)
@@ -122,6 +132,16 @@ def add_api(app: FastAPI, service: Service) -> None:
         not confident. Errors are as in `predict`.
         """
         return JSONResponse(await service.answer(request, True, query.images, query.constraint()))
+
+    @app.post(f"{API}/explain", **reading | {"response_model": schemas.Explanation, "openapi_extra": PIXELS})
+    async def explain(
+        request: Request, digit: Annotated[int, Query(ge=0, description="index of the class to explain")]
+    ) -> JSONResponse:
+        """Show what the network does with 28x28 pixels, and which of them speak for a class and against it.
+
+        The pixels are JSON, as `image` of `predict` has them; `digit` is the index of the class.
+        """
+        return JSONResponse(await service.explain(request, digit))
 
     @app.get(f"{API}/model", tags=["model"])
     async def model() -> ModelInfo:

@@ -112,9 +112,28 @@ class ModelInfo(ModelName):
     dataset: str
     classes: list[str]
     accuracy: float | None = Field(description="on the dataset's test split; null if it was not measured")
+    weights: int | None = Field(description="of its convolutions and linear layers; null for a .pth")
     temperature: float
     probability_threshold: float
     ood_threshold: float
+
+
+class Layer(BaseModel):
+    """The activations of a layer."""
+
+    channels: int
+    height: int
+    width: int
+    values: str = Field(description="base64 of channels x height x width bytes; 255 is the largest activation")
+
+
+class Explanation(BaseModel):
+    """What the network does with an image."""
+
+    layers: list[Layer]
+    occlusion: list[list[float]] = Field(
+        description="by how much the digit's log-odds fall without the pixels around each place, 14 rows of 14"
+    )
 
 
 class Response(BaseModel):
@@ -175,17 +194,17 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     422: {"model": Problem, "description": "no picture, or pixels or parameters of another shape or value"},
     503: {"model": Problem, "description": "too many requests; `Retry-After` says when to try again"},
 }
+JSON = {
+    "schema": Drawing.model_json_schema(),
+    "example": {"pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]},
+}
+PIXELS = {"requestBody": {"required": True, "content": {"application/json": JSON}}}
 BODY = {
     "requestBody": {
         "required": True,
         "description": "A picture or PDF of one page as raw bytes, up to 50 as a form, or 28x28 pixels as JSON.",
         "content": {
-            "application/json": {
-                "schema": Drawing.model_json_schema(),
-                "example": {
-                    "pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]
-                },
-            },
+            "application/json": JSON,
             "image/*": {"schema": {"type": "string", "format": "binary"}},
             "application/pdf": {"schema": {"type": "string", "format": "binary"}},
             "multipart/form-data": {

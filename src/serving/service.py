@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -13,14 +15,17 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.constraints import UNKNOWN, Constraint
 from mnist_cnn.formatting import result
+from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures.candidates import MAX_CANDIDATES, NamedPicture, Prepared, Search
 from mnist_cnn.pictures.grid import NoGridError
 from mnist_cnn.pictures.image_io import TooCostlyError, TooLargeError
 from mnist_cnn.pictures.sandbox import LostError, Sandbox
 from mnist_cnn.reading import Reading
 from mnist_cnn.serving.batching import QUEUE_SIZE, Batcher, BusyError
+from mnist_cnn.serving.explain import Explainer
 from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pictures
 from mnist_cnn.serving.schemas import ModelInfo
+from mnist_cnn.serving.static_page import describe_model
 
 SANDBOX_TIMEOUT = 30.0  # seconds that the files of a request may wait for the sandbox
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
@@ -52,18 +57,8 @@ class Service:
         self.max_body, self.metrics, self.memory_budget = max_body, Metrics(), MemoryBudget()
         self.batchers = [Batcher(classifier, several) for several in (False, True)]  # no digit waits for a page of many
         self.sandbox, self.preparing, self.classifier = Sandbox(), 0, classifier
-        metadata = classifier.model.metadata
-        self.model = ModelInfo(
-            name=metadata["name"],
-            hash=metadata["checkpoint_sha256"],
-            version=metadata["version"],
-            dataset=metadata["dataset"],
-            classes=list(classifier.classes),
-            accuracy=float(metadata["accuracy"]) if "accuracy" in metadata else None,
-            temperature=float(metadata["temperature"]),
-            probability_threshold=classifier.model.probability_threshold,
-            ood_threshold=classifier.model.ood_threshold,
-        )
+        self.model = ModelInfo(**describe_model(classifier))
+        self.explainer = Explainer(classifier.model) if isinstance(classifier.model, OnnxModel) else None
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[dict[str, Metrics]]:
@@ -105,6 +100,29 @@ class Service:
             "model": {"name": self.model.name, "hash": self.model.hash, "version": self.model.version},
             "milliseconds": round(1000 * (time.perf_counter() - start), 3),
         }
+
+    async def explain(self, request: Request, digit: int) -> dict[str, Any]:
+        """Explain an answer to 28x28 pixels: a `schemas.Explanation`.
+
+        Raises:
+            RefusedError: the body is something else, or the model is a .pth.
+            InputError: there is no such class.
+        """
+        if self.explainer is None:
+            raise RefusedError(422, "not_explained", "only a model that was exported to .onnx can be explained")
+        if digit >= len(self.model.classes):
+            raise InputError(f"digit is {digit}; the model has {len(self.model.classes)} classes")
+        with self.memory_budget.reserve() as reserve:
+            [(image, _), *_] = await read_pictures(request, self.max_body, reserve)
+        if not isinstance(image, np.ndarray):
+            raise RefusedError(415, "unsupported_type", "send 28x28 pixels as application/json")
+        explanation = await asyncio.to_thread(self.explainer.explain, image, digit)
+        layers = [
+            dict(zip(("channels", "height", "width"), values.shape, strict=True))
+            | {"values": b64encode(values.tobytes()).decode()}
+            for values in explanation.layers
+        ]
+        return {"layers": layers, "occlusion": explanation.occlusion.round(4).tolist()}
 
     async def prepare(self, pictures: list[NamedPicture], search: Search) -> list[NamedPicture]:
         """Prepare files in the sandbox; arrays are left to the batcher.

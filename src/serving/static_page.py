@@ -1,5 +1,6 @@
 """The page without a server: static files that read digits in the browser alone."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 from mnist_cnn import classifier, fusion, reading
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.models.onnx_layers import activation_names, count_weights, with_outputs
+from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
+from mnist_cnn.serving import explain
 
 WEB = Path(__file__).parent / "web"
-RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+SCRIPTS, WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs"), "ort-wasm-simd-threaded.wasm"
+RUNTIME = (*SCRIPTS, WASM)
 TWINS = (
-    *(candidates, classifier, contrast, detections, digit_crop, fusion, image_io, lines),
+    *(candidates, classifier, contrast, detections, digit_crop, explain, fusion, image_io, lines),
     *(preprocess, reading, spotter),
 )
 POLICY = (  # that of the service, and ONNX Runtime's WebAssembly
@@ -42,35 +47,51 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     reader = Classifier.load(model)
     web = folder / "web"
     (web / "ort").mkdir(parents=True, exist_ok=True)
-    (web / "model.json").write_text(json.dumps(page_data(reader)), encoding="utf-8")
     if model != web / "mnist_cnn.onnx":
         shutil.copyfile(model, web / "mnist_cnn.onnx")
     if reader.reads_digits:
         shutil.copyfile(spotter.PACKAGED, web / "spotter.onnx")
+    for name in SCRIPTS:
+        shutil.copyfile(package / "dist" / name, web / "ort" / name)
+    packed = web / "ort" / f"{WASM}.gzip"  # a quarter of its size, on hosts that do not compress too
+    packed.write_bytes(gzip.compress((package / "dist" / WASM).read_bytes(), mtime=0))
+    downloads = [packed, web / "mnist_cnn.onnx", *([web / "spotter.onnx"] if reader.reads_digits else [])]
+    sizes = {str(file.relative_to(web).as_posix()): file.stat().st_size for file in downloads}
+    (web / "model.json").write_text(json.dumps(page_data(reader) | {"downloads": sizes}), encoding="utf-8")
     html = (WEB / "index.html").read_text(encoding="utf-8")
     policy = f'<head>\n  <meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     (folder / "index.html").write_text(html.replace("<head>", policy, 1), encoding="utf-8")
-    for name in ("app.js", "answer.js", "drawing.js", "strokes.js", "style.css", "icon.svg"):
-        shutil.copyfile(WEB / name, web / name)
+    for file in (*WEB.glob("*.js"), WEB / "style.css", WEB / "icon.svg"):
+        if not file.stem.startswith(("docs", "reader")):
+            shutil.copyfile(file, web / file.name)
     shutil.copyfile(WEB / "reader_local.js", web / "reader.js")
     shutil.copytree(WEB / "local", web / "local", dirs_exist_ok=True)
-    for name in RUNTIME:
-        shutil.copyfile(package / "dist" / name, web / "ort" / name)
 
 
 def page_data(reader: Classifier) -> dict[str, Any]:
     """Return what the page needs to know: the model, and the constants of each module that has a twin in JavaScript."""
-    model = {
-        "name": reader.model.metadata["name"],
-        "dataset": reader.model.metadata["dataset"],
-        "accuracy": float(reader.model.metadata["accuracy"]) if "accuracy" in reader.model.metadata else None,
-        "classes": reader.classes,
-        "probability_threshold": reader.model.probability_threshold,
-        "ood_threshold": reader.model.ood_threshold,
-        "weight": reader.weight,
-        "reads_digits": reader.reads_digits,
-    }
+    model = describe_model(reader) | {"weight": reader.weight, "reads_digits": reader.reads_digits}
+    if isinstance(reader.model, OnnxModel):
+        layers = activation_names(reader.model.content)
+        model |= {"layers": layers, "outputs": list(with_outputs(b"", layers))}
     return {"model": model, "constants": {module.__name__.rsplit(".", 1)[-1]: constants(module) for module in TWINS}}
+
+
+def describe_model(reader: Classifier) -> dict[str, Any]:
+    """Describe a classifier's model: a `schemas.ModelInfo`."""
+    model, metadata = reader.model, reader.model.metadata
+    return {
+        "name": metadata["name"],
+        "hash": metadata["checkpoint_sha256"],
+        "version": metadata["version"],
+        "dataset": metadata["dataset"],
+        "classes": list(reader.classes),
+        "accuracy": float(metadata["accuracy"]) if "accuracy" in metadata else None,
+        "weights": count_weights(model.content) if isinstance(model, OnnxModel) else None,
+        "temperature": float(metadata["temperature"]),
+        "probability_threshold": model.probability_threshold,
+        "ood_threshold": model.ood_threshold,
+    }
 
 
 def constants(module: ModuleType) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The service answers as predict does, refuses what it must, and survives what clients do on purpose."""
 
+import base64
 import contextlib
 import itertools
 import json
@@ -24,6 +25,8 @@ from conftest import Program, assert_one_line_error
 from hostile import encoded
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.data_loader import Dataset
+from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
+from mnist_cnn.serving.explain import Explainer
 from mnist_cnn.serving.schemas import Response
 from server import DIGITS, PHOTO, post, serving
 from test_classifier import as_png
@@ -303,6 +306,7 @@ def test_the_loaded_model_is_described(url: str) -> None:
     model = requests.get(f"{url}/api/v1/model", timeout=9).json()
     assert (model["dataset"], model["classes"]) == ("mnist", list("0123456789"))
     assert model["accuracy"] > 0.99
+    assert model["weights"] > 1000
     assert requests.get(f"{url}/healthz", timeout=9).json() == {"status": "live"}
 
 
@@ -405,3 +409,17 @@ def test_schemathesis_finds_no_fault(url: str, tmp_path: Path) -> None:
     command = (Path(sys.executable).with_name("st"), "run", f"{url}/openapi.json", "--max-examples", "25")
     result = subprocess.run([*command, "--checks", checks], cwd=tmp_path, capture_output=True, text=True, timeout=250)
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+
+
+def test_an_answer_is_explained_and_what_cannot_be_is_refused(url: str, digits: Dataset) -> None:
+    image = digits.test.images[0, 0].numpy()
+    body = json.dumps({"pixels": image.tolist()}).encode()
+    answer = post(url, body, "application/json", "explain?digit=3").json()
+    expected = Explainer(load_onnx(PACKAGED)).explain(image, 3)
+    np.testing.assert_allclose(answer["occlusion"], expected.occlusion, atol=1e-3)
+    for layer, values in zip(answer["layers"], expected.layers, strict=True):
+        assert (layer["channels"], layer["height"], layer["width"]) == values.shape
+        assert base64.b64decode(layer["values"]) == values.tobytes()
+    assert problem(post(url, body, "application/json", "explain?digit=10")) == (422, "wrong_value")
+    assert problem(post(url, body, "application/json", "explain")) == (422, "wrong_value")
+    assert problem(post(url, as_png(image), "image/png", "explain?digit=3")) == (415, "unsupported_type")

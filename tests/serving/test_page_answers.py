@@ -207,7 +207,9 @@ def test_a_dead_server_is_told_and_one_with_another_model_is_met(page: Page, mod
         assert page.locator("#bars li span").all_text_contents() == list(GARMENTS)
 
 
-@pytest.mark.parametrize("file", ["model.json", "mnist_cnn.onnx", "spotter.onnx", "local/worker.js", "local/lines.js"])
+@pytest.mark.parametrize(
+    "file", ["model.json", "mnist_cnn.onnx", "spotter.onnx", "local/worker.js", "local/lines.js", ".wasm.gzip"]
+)
 @pytest.mark.parametrize("answer", [lambda route: route.abort(), fulfil(404, HTML)], ids=["unreachable", "missing"])
 def test_a_page_without_its_model_says_so_and_gets_it(
     page: Page, static_site: Path, file: str, answer: Callable[[Route], None]

@@ -1,11 +1,16 @@
 // What the page says: which model reads, what it reads, and how sure it is.
 
+import { see } from "./seen.js";
+
+const SETTLED = 600; // milliseconds without another answer before a screen reader has it
+
 const element = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 let classes = []; // of the model
 let threshold = 0; // of the probability of a confident prediction
 let kind = "digit"; // what the classes are
+let timer = null;
 
 export function introduce(info) {
   classes = info.classes;
@@ -15,6 +20,10 @@ export function introduce(info) {
   element("about").textContent = info.name + (info.accuracy === null ? `, trained on ${info.dataset}.` : right);
   document.title = element("title").textContent = `Draw a ${kind}`;
   element("kind").textContent = `several ${kind}s`;
+  element("inside").hidden = info.weights === null; // a .pth is not explained
+  element("examples").hidden = kind !== "digit";
+  const weights = info.weights === null ? "" : ` · ${info.weights.toLocaleString("en")} weights`;
+  element("model").textContent = `Who answers: ${info.name}${weights} · ${info.hash.slice(0, 8)} · version ${info.version}`;
   element("bars").replaceChildren(...classes.map(bar));
 }
 
@@ -26,13 +35,15 @@ function bar(name) {
 }
 
 export function tell({ text, digits }, several) {
-  const letters = several && classes.every((name) => name.length === 1); // the text has line breaks
+  const letters = several && classes.every((name) => name.length === 1);
   const doubt = doubts(digits, several);
-  const lowest = percent(Math.min(...digits.map(({ probability }) => probability)));
+  const least = digits.reduce((one, other) => (other.probability < one.probability ? other : one));
+  const lowest = percent(least.probability);
   const likely = several ? `the least likely ${kind}: ${lowest}` : `${lowest} likely`;
-  say(letters ? text.replaceAll("\n", " ") : list(digits), doubt ? `Not sure: ${doubt}` : likely, doubt !== "");
-  element("digit").className = "";
-  fill(digits.length === 1 ? digits[0].probabilities : null);
+  const title = letters ? text.replaceAll("\n", " ") : list(digits); // the text has line breaks
+  say(title, doubt ? `Not sure: ${doubt}` : likely, doubt !== "", letters && digits);
+  if (letters) point(element("digit").querySelectorAll(".glyph")[digits.indexOf(least)], least.probabilities);
+  else fill(digits.length === 1 ? least.probabilities : null);
   see(digits.map(({ image }) => image));
 }
 
@@ -58,7 +69,7 @@ export function nothing(drawn) {
 }
 
 export function wait(words) {
-  fail("Reading…", words, false);
+  fail("One moment…", words, false);
 }
 
 export function fail(title, sentence, problem = true) {
@@ -68,10 +79,41 @@ export function fail(title, sentence, problem = true) {
   see([]);
 }
 
-function say(title, sentence, problem) {
-  if (element("digit").textContent !== title) element("digit").textContent = title; // else it is announced again
+/** Offer to read all digits, where several seem to have been drawn. */
+export function offer(open) {
+  element("offer").className = open ? "open" : "";
+}
+
+function say(title, sentence, problem, digits = null) {
+  if (digits) element("digit").replaceChildren(...glyphs(title, [...digits]));
+  else element("digit").textContent = title;
+  element("digit").className = ["", "long", "longer"][(title.length > 7) + (title.length > 20)];
   element("sure").className = problem ? "unsure" : "";
-  element("sure").textContent = sentence;
+  element("sure").textContent = element("sure").title = sentence;
+  clearTimeout(timer);
+  timer = setTimeout(() => (element("spoken").textContent = `${title}. ${sentence}`), SETTLED);
+}
+
+// Each digit with a bar of its probability; the bars show those of the one that is pointed at.
+function glyphs(text, digits) {
+  return text.split("").map((letter) => {
+    if (letter === " ") return letter;
+    const { label, probability, probabilities, confident } = digits.shift();
+    const glyph = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+    glyph.className = confident ? "glyph" : "glyph unsure";
+    glyph.style.setProperty("--share", `${100 * probability}%`);
+    const order = classes.map((_, place) => place).sort((one, other) => probabilities[other] - probabilities[one]);
+    const likely = order.slice(0, 3).map((place) => `${classes[place]} ${percent(probabilities[place])}`);
+    glyph.title = likely.join(", ");
+    for (const event of ["pointerenter", "focus", "click"]) glyph.addEventListener(event, () => point(glyph, probabilities));
+    return glyph;
+  });
+}
+
+function point(glyph, probabilities) {
+  element("digit").querySelector("[aria-current]")?.removeAttribute("aria-current");
+  glyph.setAttribute("aria-current", "true");
+  fill(probabilities);
 }
 
 function fill(probabilities) {
@@ -80,18 +122,5 @@ function fill(probabilities) {
     row.querySelector("meter").value = value;
     row.querySelector("output").textContent = probabilities ? percent(value) : "";
     row.className = probabilities && value === Math.max(...probabilities) ? "best" : "";
-  });
-}
-
-function see(images) {
-  const seen = element("seen");
-  seen.width = 28 * Math.max(1, images.length);
-  seen.style.width = `${Math.min(112 * Math.max(1, images.length), 28 * 12)}px`;
-  seen.style.height = `${Math.min(112, (28 * 12) / Math.max(1, images.length))}px`;
-  const pen = seen.getContext("2d");
-  images.forEach((rows, number) => {
-    const pixels = new ImageData(28, 28);
-    rows.flat().forEach((grey, place) => pixels.data.set([grey, grey, grey, 255], 4 * place));
-    pen.putImageData(pixels, 28 * number, 0);
   });
 }

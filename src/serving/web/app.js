@@ -1,11 +1,13 @@
 // The page: what is on the canvas is read, and what it says is told.
 
-import { fail, introduce, nothing, tell, wait } from "./answer.js";
+import { fail, introduce, nothing, offer, tell, wait } from "./answer.js";
 import { canUndo, canvas, clear, isEmpty, look, mark, show, undo } from "./drawing.js";
+import { offerExamples } from "./examples.js";
+import { lookInside } from "./inside.js";
 import { docs, modelInfo, read } from "./reader.js";
-import { legible } from "./strokes.js";
+import { digitsOf } from "./strokes.js";
 
-const PAUSE = 60; // milliseconds without a new point before the drawing is read
+const SLOW = 250; // milliseconds without an answer before the page asks again, if there is something else to read
 const PATIENCE = 400; // milliseconds without an answer before the page says what it is doing
 const RETRY = 3000; // milliseconds before a request that failed temporarily is sent again
 
@@ -13,11 +15,20 @@ const element = (id) => document.getElementById(id);
 let info = null; // of the model, once it is known
 let asked = 0; // number of the newest question
 let shown = 0; // number of the question whose answer is on the page
+let stale = false; // whether what is on the canvas differs from what was asked last
+let following = false;
 let timer = null;
 
-function askIn(milliseconds) {
-  clearTimeout(timer);
-  timer = setTimeout(ask, milliseconds);
+/** Ask until the newest that is on the canvas has been asked: one question at a time, unless an answer is late. */
+async function follow() {
+  stale = true;
+  if (following) return;
+  following = true;
+  while (stale) {
+    stale = false;
+    await Promise.race([ask(), new Promise((done) => setTimeout(done, SLOW))]);
+  }
+  following = false;
 }
 
 function change() {
@@ -25,7 +36,7 @@ function change() {
   element("undo").disabled = !canUndo();
   element("clear").disabled = isEmpty();
   element("hint").hidden = !isEmpty();
-  askIn(PAUSE);
+  follow();
 }
 
 async function ask() {
@@ -39,51 +50,67 @@ async function ask() {
     const answer = await answerTo(several, progress);
     if (number <= shown) return; // a newer answer is on the page already
     shown = number;
-    mark((answer?.digits ?? []).map(({ box }) => box));
-    if (answer?.digits.length) tell(answer, several);
-    else nothing(answer !== null);
+    present(answer, several);
   } catch (error) {
     if (number <= shown || number < asked) return; // a newer question is being answered
     mark([]);
     const temporary = error.cause === "temporary";
     fail("No answer", temporary ? `${error.message}; this page asks again by itself` : error.message);
-    if (temporary) timer ??= setTimeout(ask, RETRY);
+    if (temporary) timer ??= setTimeout(follow, RETRY);
   }
 }
 
+function present(answer, several) {
+  const { strokes, photo } = look();
+  const drawn = digitsOf(strokes).length;
+  const digits = answer?.digits ?? [];
+  mark(photo || drawn > 1 ? digits.map(({ box }) => box) : []);
+  offer(!several && drawn > 1);
+  if (digits.length) tell(answer, several);
+  else nothing(answer !== null);
+  lookInside(digits[0] ?? null);
+}
+
 async function answerTo(several, progress) {
-  info ??= await connect();
+  info ??= await connect(progress);
   if (isEmpty()) return null;
   const { strokes, photo } = look();
-  const drawing = photo ? null : legible(strokes, canvas.width, canvas.height);
-  const answer = await read({ photo: photo?.blob, drawing, strokes }, several, progress);
-  if (answer.model && answer.model.hash !== info.hash) info = await connect(); // the server restarted with another model
+  const answer = await read({ photo: photo?.blob, strokes }, several, progress);
+  if (answer.model && answer.model.hash !== info.hash) info = await connect(progress); // the server restarted with another model
   return answer;
 }
 
-async function connect() {
-  const found = await modelInfo();
+async function connect(progress) {
+  const found = await modelInfo(progress);
   introduce(found);
   return found;
 }
 
 async function choose(picture) {
   if (await show(picture)) return;
-  clearTimeout(timer); // or what is on the canvas would be read, and its answer replace this one
+  clearTimeout(timer); // or what is on the canvas would be read again, and its answer replace this one
   shown = asked;
   fail("That is not a picture", "choose a photo, scan or drawing");
 }
 
+function readSeveral(several) {
+  element("several").checked = several;
+  follow();
+}
+
 canvas.addEventListener("change", change);
-canvas.addEventListener("input", () => askIn(PAUSE));
+canvas.addEventListener("input", follow);
 element("undo").addEventListener("click", undo);
 element("clear").addEventListener("click", clear);
-element("several").addEventListener("change", ask);
-element("file").addEventListener("change", ({ target }) => {
-  const [picture] = target.files;
-  target.value = ""; // or the same file could not be chosen again
-  if (picture) choose(picture);
-});
+element("several").addEventListener("change", follow);
+element("offer").addEventListener("click", () => readSeveral(true));
+for (const id of ["file", "camera"]) {
+  element(id).addEventListener("change", ({ target }) => {
+    const [picture] = target.files;
+    target.value = ""; // or the same file could not be chosen again
+    if (picture) choose(picture);
+  });
+}
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") clear();
   if (event.key === "z" && (event.ctrlKey || event.metaKey)) {
@@ -106,5 +133,6 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files[0]) choose(event.dataTransfer.files[0]);
 });
 
+offerExamples(readSeveral);
 element("docs").hidden = !docs;
-ask();
+follow();

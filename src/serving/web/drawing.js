@@ -10,7 +10,7 @@ const EMPTY = { strokes: [], photo: null }; // strokes are lists of [x, y]
 let content = EMPTY;
 const past = []; // contents, the oldest first
 let pen = null; // pointerId of what draws the last stroke
-let boxes = []; // around the photo's digits, in its own pixels
+let boxes = []; // around the digits, in pixels of the canvas, or of the photo
 let chosen = 0; // number of the newest change, which a photo that is still being decoded must not replace
 
 export const look = () => content;
@@ -57,23 +57,22 @@ async function decode(blob) {
   return { blob, bitmap, scale };
 }
 
+/** Put boxes around the digits that were found. */
 export function mark(found) {
-  boxes = content.photo ? found : [];
+  boxes = found;
   draw();
 }
 
 function draw() {
   paper.fillStyle = "#fff";
   paper.fillRect(0, 0, canvas.width, canvas.height);
-  if (content.photo) drawPhoto(content.photo);
-  paint(paper, content.strokes);
-}
-
-function drawPhoto({ bitmap, scale }) {
-  const [left, top] = [(canvas.width - bitmap.width) / 2, (canvas.height - bitmap.height) / 2];
-  paper.drawImage(bitmap, left, top);
+  const { strokes, photo } = content;
+  const [left, top] = photo ? ["width", "height"].map((side) => (canvas[side] - photo.bitmap[side]) / 2) : [0, 0];
+  if (photo) paper.drawImage(photo.bitmap, left, top);
+  paint(paper, strokes);
   paper.lineWidth = 4;
   paper.strokeStyle = "#0b62a8";
+  const scale = photo?.scale ?? 1;
   for (const [x, y, w, h] of boxes) paper.strokeRect(left + scale * x, top + scale * y, scale * w, scale * h);
 }
 
@@ -83,19 +82,41 @@ function place(event) {
   return [(event.clientX - frame.left) * scale, (event.clientY - frame.top) * scale];
 }
 
+function begin(point) {
+  replace({ strokes: [...content.strokes, [point]], photo: null });
+}
+
+function extend(points) {
+  content.strokes.at(-1).push(...points);
+  draw();
+  canvas.dispatchEvent(new Event("input"));
+}
+
+/** Write strokes on an empty canvas, `count` points a frame, until something else is done. */
+export async function write(strokes, count) {
+  clear();
+  for (const [first, ...rest] of strokes) {
+    begin(first);
+    const own = chosen;
+    while (rest.length) {
+      await new Promise(requestAnimationFrame);
+      if (own !== chosen) return;
+      extend(rest.splice(0, count));
+    }
+  }
+}
+
 function start(event) {
   if (event.button !== 0 || (pen !== null && pen !== event.pointerId)) return;
   canvas.setPointerCapture(event.pointerId);
-  replace({ strokes: [...content.strokes, [place(event)]], photo: null });
+  begin(place(event));
   pen = event.pointerId;
 }
 
 function move(event) {
   if (event.pointerId !== pen) return;
   const points = event.getCoalescedEvents?.() ?? [];
-  for (const point of points.length ? points : [event]) content.strokes.at(-1).push(place(point));
-  draw();
-  canvas.dispatchEvent(new Event("input"));
+  extend((points.length ? points : [event]).map(place));
 }
 
 canvas.addEventListener("pointerdown", start);

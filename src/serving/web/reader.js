@@ -1,14 +1,37 @@
 // Sends a photo, or a drawing, to the REST service.
 // Errors are for people; the cause "temporary" means that the same request may succeed later.
 
+import { pictureOf } from "./strokes.js";
+
 export const docs = true; // the service has a page that documents it
 const TIMEOUT = 30_000; // milliseconds; the server's own for a body is 10,000
 
-export async function read({ photo, drawing }, several) {
-  const body = photo ?? (await new Promise((done) => drawing.toBlob(done, "image/png")));
+export async function read({ photo, strokes }, several) {
+  if (photo) return ask(photo, several);
+  const { grey, scale, left, top } = pictureOf(strokes, several);
+  const answer = await ask(graymap(grey), several);
+  const onCanvas = ([x, y, width, height]) => [left + scale * x, top + scale * y, scale * width, scale * height];
+  return { ...answer, digits: answer.digits.map((digit) => ({ ...digit, box: onCanvas(digit.box) })) };
+}
+
+// A picture's file, portable graymap: no encoder is as fast.
+function graymap({ width, height, data }) {
+  return new Blob([`P5 ${width} ${height} 255\n`, data], { type: "image/x-portable-graymap" });
+}
+
+async function ask(body, several) {
   const headers = { "content-type": body.type || "application/octet-stream" };
   const { results, model } = await send(`${several ? "read" : "predict"}?images=true`, { method: "POST", headers, body });
   return { ...results[0], model };
+}
+
+/** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
+export async function explain(image, digit) {
+  const body = JSON.stringify({ pixels: image });
+  const request = { method: "POST", headers: { "content-type": "application/json" }, body };
+  const { layers, occlusion } = await send(`explain?digit=${digit}`, request);
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return { layers: layers.map((layer) => ({ ...layer, values: bytes(layer.values) })), occlusion };
 }
 
 export const modelInfo = () => send("model", {});

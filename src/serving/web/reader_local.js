@@ -4,6 +4,7 @@ export const docs = false;
 let waiting = new Map(); // what to do with the answer to each message, by number
 let sent = 0;
 let loading = null;
+let show = () => null; // shows how much has been loaded
 const loaded = () => (loading ??= load());
 loaded().catch(() => null); // whoever asks is told
 
@@ -21,7 +22,8 @@ function load() {
     };
     worker.onerror = fail;
     worker.onmessage = ({ data }) => {
-      if (data.failed) fail();
+      if (data.loaded !== undefined) show(`Loading the networks: ${Math.round(100 * data.loaded)} %`);
+      else if (data.failed) fail();
       else if (data.model) done({ worker, model: data.model });
       else hear(data);
     };
@@ -35,14 +37,21 @@ function hear({ number, words, answer, problem }) {
   return answer ? done(answer) : failed(new Error(problem));
 }
 
-export const modelInfo = async () => (await loaded()).model;
+export async function modelInfo(progress) {
+  show = progress;
+  return (await loaded()).model;
+}
 
-export async function read({ photo, drawing, strokes }, several, progress) {
+export const read = ({ photo, strokes }, several, progress) => send({ photo, strokes, several }, progress);
+
+/** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
+export const explain = (image, digit) => send({ image, digit }, () => null);
+
+async function send(message, progress) {
   const { worker } = await loaded();
   const number = (sent += 1);
-  const image = drawing?.getContext("2d").getImageData(0, 0, drawing.width, drawing.height);
   return new Promise((done, failed) => {
     waiting.set(number, { done, failed, progress });
-    worker.postMessage({ number, photo, drawing: image, strokes, several });
+    worker.postMessage({ number, ...message });
   });
 }

@@ -4,12 +4,11 @@ import { constants, model } from "./constants.js";
 import { cutOut } from "./digit_crop.js";
 import { textLines } from "./lines.js";
 import { clip, round } from "./numbers.js";
-import { map } from "./pixels.js";
+import { boundingBox, map } from "./pixels.js";
 import { SIDE, isMnistStyle, toMnist } from "./preprocess.js";
-import { strokesToMnist } from "./strokes_to_mnist.js";
-import { boxOf, digitsOf } from "../strokes.js";
+import { boxOf, digitsOf, pictureOf } from "../strokes.js";
 
-const { ROTATION, MIN_RANGE } = constants.candidates;
+const { ROTATION, MIN_RANGE, FILLS } = constants.candidates;
 
 /**
  * @typedef {object} Candidate a possible digit
@@ -36,11 +35,16 @@ export async function prepare(picture, several, spotter, progress) {
     return textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number)));
   const clearest = found.reduce((best, digit) => (digit.probability > (best?.probability ?? 0) ? digit : best), null);
   if (clearest) return [spottedCandidate(clearest, picture, 0)];
-  if (strokes) return drawnCandidates(picture, false).map((candidate) => ({ ...candidate, unspotted: true }));
+  if (strokes) return isHigh(grey) ? drawnCandidates(picture, false).map((one) => ({ ...one, unspotted: true })) : [];
   return small ? smallCandidate(grey) : [];
 }
 
-/** Make the candidates of strokes, whose widths are known, without looking at pixels. */
+/** Whether what is drawn is as high as a digit would be. */
+const isHigh = (grey) => boundingBox(foreground(grey))[3] >= FILLS * grey.height;
+
+const foreground = (grey) => map(grey, (value) => value < 128);
+
+/** Make the candidates of strokes, which need not be found. */
 function drawnCandidates({ strokes }, several) {
   if (!strokes)
     throw new Error(
@@ -48,17 +52,17 @@ function drawnCandidates({ strokes }, several) {
     );
   const digits = several ? digitsOf(strokes) : [strokes];
   return digits.map((own) => ({
-    images: testTimeAugmentations(strokesToMnist(own)),
+    images: testTimeAugmentations(toMnist(foreground(pictureOf(own).grey))),
     box: boxOf(own),
     line: 0,
   }));
 }
 
 /** Make the candidate of a detection. */
-function spottedCandidate(detection, { grey, scale }, line) {
+function spottedCandidate(detection, { grey, scale, left = 0, top = 0 }, line) {
   const { mask, sides } = cutOut(grey, detection);
-  const [left, top, right, bottom] = sides.map((side) => round(side * scale));
-  const box = [Math.max(left, 0), Math.max(top, 0), Math.max(right - left, 1), Math.max(bottom - top, 1)];
+  const [x0, y0, x1, y1] = sides.map((side) => round(side * scale));
+  const box = [left + Math.max(x0, 0), top + Math.max(y0, 0), Math.max(x1 - x0, 1), Math.max(y1 - y0, 1)];
   return { images: testTimeAugmentations(toMnist(mask)), box, line, scores: detection.scores };
 }
 

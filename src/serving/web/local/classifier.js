@@ -3,6 +3,8 @@
 import * as ort from "../ort/ort.wasm.min.mjs";
 import { prepare } from "./candidates.js";
 import { constants, model } from "./constants.js";
+import { download } from "./download.js";
+import { Explainer } from "./explain.js";
 import { combine } from "./fusion.js";
 import { argmax, mean } from "./numbers.js";
 import { SIDE } from "./preprocess.js";
@@ -25,18 +27,20 @@ const { CHUNK } = constants.classifier;
 
 /** A trained network that reads pictures. */
 export class Classifier {
-  constructor(session, spotter) {
+  constructor(session, spotter, bytes) {
     this.session = session;
     this.spotter = spotter;
+    this.explainer = new Explainer(bytes, this);
   }
 
-  /** Load the networks of the page. */
-  static async load() {
+  /** Load the networks of the page. @param {(done: number) => void} progress called with the share that has come, 0..1 */
+  static async load(progress) {
+    const [wasm, classifier, spotter] = await download(progress);
     ort.env.wasm.numThreads = 1; // more need headers that static hosts do not send
     ort.env.wasm.wasmPaths = new URL("../ort/", import.meta.url).href;
-    const session = (name) => ort.InferenceSession.create(new URL(`../${name}`, import.meta.url).href);
-    const classifier = await session("mnist_cnn.onnx");
-    return new Classifier(classifier, model.reads_digits ? new Spotter(await session("spotter.onnx")) : null);
+    ort.env.wasm.wasmBinary = wasm;
+    const session = (bytes) => ort.InferenceSession.create(new Uint8Array(bytes));
+    return new Classifier(await session(classifier), spotter ? new Spotter(await session(spotter)) : null, classifier);
   }
 
   /**

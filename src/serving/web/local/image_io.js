@@ -10,6 +10,8 @@ const { MAX_PIXELS, MAX_BYTES, MAX_SIDE, CHANNEL_GAIN } = constants.image_io;
  * @typedef {object} Picture
  * @property {import("./pixels.js").Pixels} grey uint8
  * @property {number} scale each pixel covers so many pixels of the original, both ways
+ * @property {number} [left] of its left side in the original, without it 0
+ * @property {number} [top] of its top side
  * @property {import("../strokes.js").Strokes} [strokes] of a drawing
  */
 
@@ -43,7 +45,7 @@ export async function readPicture(blob) {
  * @param {ImageData} image
  * @returns {import("./pixels.js").Pixels} uint8
  */
-export function toGrey({ width, height, data }) {
+function toGrey({ width, height, data }) {
   compositeAlpha(data);
   const [red, green, blue] = [0, 1, 2].map((first) => channel(data, first));
   const luminance = new Uint8Array(width * height);
