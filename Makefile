@@ -38,7 +38,7 @@ bench: .venv/installed-dev
 readme: .venv/installed-dev
 	$(BIN)/python scripts/own_digit.py
 	$(BIN)/python scripts/samples.py
-	$(BIN)/python scripts/page.py
+	$(BIN)/python scripts/screenshot.py
 	$(BIN)/python scripts/readme.py
 
 lock: .venv/installed-dev

@@ -15,8 +15,9 @@ def activation_names(content: bytes) -> tuple[str, ...]:
 def count_weights(content: bytes) -> int:
     """Count the weights and biases of the convolutions and linear layers of an .onnx file."""
     file = read_onnx(content)
+    stored = {node.outputs[0]: node.inputs[0] for node in file.nodes if node.operator == "Cast"}  # in half precision
     learned = {name for node in file.nodes if node.operator in ("Conv", "Gemm") for name in node.inputs[1:]}
-    return sum(math.prod(file.initializers[name]) for name in learned)
+    return sum(math.prod(file.initializers[stored.get(name, name)]) for name in learned)
 
 
 def with_outputs(content: bytes, names: tuple[str, ...]) -> bytes:

@@ -255,16 +255,18 @@ def test_real_numbers_are_read_as_python_reads_them(
         assert found["text"] == classifier.read(content).text, path.name
 
 
-def changed(route: Route, site: Path, module: str, **values: object) -> None:
-    """Answer with the page's model.json, in which some values differ."""
+def changed(route: Route, site: Path, model: dict[str, float] | None = None, **modules: dict[str, float]) -> None:
+    """Answer with the page's model.json, in which some values of the model and of modules differ."""
     data = json.loads((site / "web" / "model.json").read_text("utf-8"))
-    (data["constants"][module] if module != "model" else data["model"]).update(values)
+    data["model"].update(model or {})
+    for name, values in modules.items():
+        data["constants"][name].update(values)
     route.fulfill(json=data)
 
 
 def test_a_picture_that_is_too_large_is_refused_in_words(browser: Browser, site: Path) -> None:
     with hosting(site) as address, visiting(browser, address) as page:
-        page.route("**/model.json", lambda route: changed(route, site, "image_io", MAX_PIXELS=10_000))
+        page.route("**/model.json", lambda route: changed(route, site, image_io={"MAX_PIXELS": 10_000}))
         page.reload()
         page.set_input_files("#file", ROOT / "images" / "own_digit.jpg")
         says(page, "No answer")
@@ -283,11 +285,11 @@ def test_doubt_about_several_digits_says_which_and_why(browser: Browser, site: P
             return found
 
         lowest = float(draw_two(r"^the least likely digit: (\d+\.\d) %$")[1])
-        strict = {"probability_threshold": lowest / 100 + 0.002, "ood_threshold": 0}
-        page.route("**/model.json", lambda route: changed(route, site, "model", **strict))
+        sure = {"SURE": lowest / 100 + 0.002}
+        page.route("**/model.json", lambda route: changed(route, site, {"ood_threshold": 0}, fusion=sure))
         page.reload()
         unlike = "is unlike the digits that the model knows"
-        doubts = draw_two(rf"^Not sure: (\d) is only {lowest} % likely; (\d) {unlike}$")
+        doubts = draw_two(rf"^Not sure: (\d) is only \d+\.\d % likely; (\d) {unlike}$")
         assert {doubts[1], doubts[2]} == {"1", "2"}
 
 

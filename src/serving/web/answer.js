@@ -8,13 +8,11 @@ const element = (id) => document.getElementById(id);
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 let classes = []; // of the model
-let threshold = 0; // of the probability of a confident prediction
 let kind = "digit"; // what the classes are
 let timer = null;
 
 export function introduce(info) {
   classes = info.classes;
-  threshold = info.probability_threshold;
   kind = classes.every((name) => /^\d$/.test(name)) ? "digit" : "shape";
   const right = `: ${(100 * info.accuracy).toFixed(2)} % of the ${info.dataset} test images read right.`;
   element("about").textContent = info.name + (info.accuracy === null ? `, trained on ${info.dataset}.` : right);
@@ -52,10 +50,10 @@ const list = (digits) => digits.map(({ label }) => label).join(", ");
 // Why digits are not confident: improbable, or else out of distribution.
 function doubts(digits, several) {
   const unsure = digits.filter(({ confident }) => !confident);
-  const outliers = unsure.filter(({ probability }) => probability >= threshold);
+  const outliers = unsure.filter(({ doubt }) => doubt !== "improbable");
   const unlike = `unlike the ${kind}s that the model knows`;
   const sentences = unsure
-    .filter(({ probability }) => probability < threshold)
+    .filter(({ doubt }) => doubt === "improbable")
     .map(({ label, probability }) => `${several ? `${label} is ` : ""}only ${percent(probability)} likely`);
   for (const { label, probability } of several ? [] : outliers) {
     sentences.push(`${unlike}; if it is one, ${label} is ${percent(probability)} likely`);

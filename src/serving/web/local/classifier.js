@@ -12,6 +12,7 @@ import { text } from "./reading.js";
 import { Spotter } from "./spotter.js";
 
 const { CHUNK } = constants.classifier;
+const { SURE } = constants.fusion;
 
 /**
  * @typedef {object} Prediction a digit, as the REST service gives it
@@ -19,7 +20,8 @@ const { CHUNK } = constants.classifier;
  * @property {string} label the name of that class
  * @property {number} probability of that class
  * @property {number[]} probabilities calibrated, [classes]
- * @property {boolean} confident whether the probability and the out-of-distribution score pass the model's thresholds
+ * @property {boolean} confident whether there is no doubt
+ * @property {string?} doubt why it cannot be trusted: "improbable" or "out of distribution"
  * @property {number[]} box left, top, width and height, in pixels of the picture
  * @property {number} line index of the line of text, from 0
  * @property {number[][]} image the network's input, 28 rows of 28 greys
@@ -64,13 +66,16 @@ export class Classifier {
     const probabilities = scores ? combine(scores, own, model.weight) : own;
     const digit = argmax(probabilities);
     const oodScore = mean(outputs.map(({ oodScore }) => oodScore));
-    const trusted = probabilities[digit] >= model.probability_threshold && oodScore <= model.ood_threshold;
+    const threshold = scores ? SURE : model.probability_threshold;
+    const unlike = unspotted || oodScore > model.ood_threshold;
+    const doubt = probabilities[digit] < threshold ? "improbable" : unlike ? "out of distribution" : null;
     return {
       digit,
       label: model.classes[digit],
       probability: probabilities[digit],
       probabilities,
-      confident: trusted && !unspotted,
+      confident: doubt === null,
+      doubt,
       box,
       line,
       image: Array.from({ length: SIDE }, (_, y) => [...images[0].data.subarray(y * SIDE, (y + 1) * SIDE)]),
