@@ -48,13 +48,15 @@ def serving() -> Iterator[tuple[str, int, float]]:
         url = next(iter(service.stdout or ())).split(" ")[0]
         while not answers(f"{url}/readyz"):
             time.sleep(0.02)
-        yield url, service.pid, time.perf_counter() - start
-        service.terminate()
+        try:
+            yield url, service.pid, time.perf_counter() - start
+        finally:
+            service.terminate()
 
 
 def answers(url: str) -> bool:
     """Tell whether a page can be had."""
-    with contextlib.suppress(requests.ConnectionError):
+    with contextlib.suppress(requests.ConnectionError, requests.Timeout):
         return requests.get(url, timeout=5).ok
     return False
 
