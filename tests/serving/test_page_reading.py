@@ -273,6 +273,15 @@ def test_a_picture_that_is_too_large_is_refused_in_words(browser: Browser, site:
         expect(page.locator("#sure")).to_contain_text("pixels; the most is 10,000, scale it down first")
 
 
+def test_doubt_about_a_probable_digit_says_that_it_is_unlike_others(browser: Browser, site: Path) -> None:
+    with hosting(site) as address, visiting(browser, address) as page:
+        page.route("**/model.json", lambda route: changed(route, site, {"ood_threshold": 0}))
+        page.reload()
+        draw(page, SEVEN)
+        sentence = r"^Not sure: unlike the digits that the model knows; if it is one, 7 is \d+\.\d % likely$"
+        expect(page.locator("#sure")).to_have_text(re.compile(sentence), timeout=SOON)
+
+
 def test_doubt_about_several_digits_says_which_and_why(browser: Browser, site: Path) -> None:
     with hosting(site) as address, visiting(browser, address) as page:
 
