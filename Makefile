@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train serve evaluate test notebooks bench readme lock clean
+.PHONY: train serve evaluate test test-long notebooks bench readme lock clean
 
 train: .venv/installed
 	$(BIN)/python src/main.py
@@ -20,6 +20,9 @@ test: .venv/installed-dev
 	$(BIN)/mypy -p mnist_cnn
 	$(BIN)/mypy tests scripts benchmarks
 	$(BIN)/pytest
+
+test-long: test
+	$(BIN)/pytest --long -m long
 
 notebooks: .venv/installed-dev
 	$(BIN)/python scripts/notebooks.py

@@ -39,8 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--mutations", type=int, default=2400, help="files that the fuzz test of the picture reader corrupts"
     )
+    parser.addoption("--long", action="store_true", help="run what takes long, too; `make test-long` does")
     parser.addoption("--faults", type=int, default=20, help="times that a training is killed in the test of it")
     parser.addoption("--fault-table", type=Path, help="file for what was tried and lost; add -n 0")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless it is asked for."""
+    if not config.getoption("--long"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 def pytest_configure() -> None:

@@ -27,6 +27,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     return text
 
 
+@pytest.mark.long
 def test_training_speed(mnist_data: Path, tmp_path: Path) -> None:
     small = ("--images", "600", "--rounds")
     bench("training_speed", tmp_path, mnist_data, *small, "1", "--only", "fast", "plain, 10 epochs", "ExtraTrees")
@@ -44,6 +45,7 @@ def test_training_speed(mnist_data: Path, tmp_path: Path) -> None:
     assert text.splitlines()[2].split(" | ")[4] == "1.0"
 
 
+@pytest.mark.long
 def test_accuracy_vs_parameters(mnist_data: Path, tmp_path: Path) -> None:
     small = ("--dataset", "digits", "--epochs", "1", "--only", "4-4-4", "16-16-32", "--seeds")
     bench("accuracy_vs_parameters", tmp_path, mnist_data, *small, "1")
@@ -56,6 +58,7 @@ def test_accuracy_vs_parameters(mnist_data: Path, tmp_path: Path) -> None:
     assert f"| 16-16-32 | 10,506 | 2 | {mean:.3f} ±" in text
 
 
+@pytest.mark.long
 def test_scaling(mnist_data: Path, tmp_path: Path) -> None:
     text = bench("scaling", tmp_path, mnist_data, "--images", "512", "--rounds", "2")
     rows = json.loads((tmp_path / "scaling.json").read_text())["rows"]
@@ -77,6 +80,7 @@ def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
     assert all(name in text for name in (*reader["corrupted"], *reader["no digits"]))
 
 
+@pytest.mark.long
 def test_inference(mnist_data: Path, tmp_path: Path) -> None:
     only = ("ONNX Runtime, float32", "OpenVINO", "PyTorch, eager")
     text = bench("inference", tmp_path, mnist_data, "--images", "200", "--rounds", "2", "--only", *only)
@@ -96,6 +100,7 @@ def test_reading(mnist_data: Path, tmp_path: Path) -> None:
         assert f"| {group} | {statistics.mean(score['exact'] for score in row):.1%} (" in text
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("hey"), reason="the load generator hey is not installed")
 def test_serving(mnist_data: Path, tmp_path: Path) -> None:
     text = bench("serving", tmp_path, mnist_data, "--requests-a-round", "300", "--rounds", "1")

@@ -87,6 +87,7 @@ def test_every_command_of_the_quick_start(clone: Path) -> None:
     assert (clone / "saved_models" / "digits_cnn_final.pth").is_file()
 
 
+@pytest.mark.long
 def test_no_other_command_changes_what_git_tracks(clone: Path, mnist_data: Path) -> None:
     git = ["git", "-C", str(clone), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "as cloned"]):

@@ -72,6 +72,7 @@ def test_trainings_that_are_killed_end_bit_identical(
     assert not [path for path in tmp_path.rglob(".*") if UNFINISHED.fullmatch(path.name)]
 
 
+@pytest.mark.long
 def test_studies_that_are_killed_lose_and_double_no_row(
     tmp_path: Path, pytestconfig: pytest.Config, tried: Tried
 ) -> None:

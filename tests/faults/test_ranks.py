@@ -139,6 +139,7 @@ def launch(folder: Path, running: list[Popen], *flags: str, more: tuple[str, ...
     return process
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks ranks up in /proc")
 def test_a_killed_process_is_started_again_and_the_end_is_the_same(
     pair: Path, tmp_path: Path, running: list[Popen], tried: Tried
@@ -153,6 +154,7 @@ def test_a_killed_process_is_started_again_and_the_end_is_the_same(
     tried("SIGKILL of one of two processes of a training, torchrun --max-restarts", 1, lost)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks ranks up in /proc")
 def test_a_process_that_hangs_is_named(tmp_path: Path, running: list[Popen], tried: Tried) -> None:
     process = launch(tmp_path, running, more=("--worker-timeout", "3"))
@@ -171,6 +173,7 @@ def test_a_process_that_hangs_is_named(tmp_path: Path, running: list[Popen], tri
     tried("a process that hangs, named after --worker-timeout", 1, lost)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="looks ranks up in /proc")
 def test_sigterm_to_torchrun_saves_the_same_step_on_all(
     pair: Path, tmp_path: Path, running: list[Popen], tried: Tried
@@ -215,6 +218,7 @@ def two_hosts() -> Iterator[tuple[str, str]]:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="needs network namespaces")
 def test_two_machines_train_one_model(
     pair: Path, tmp_path: Path, two_hosts: tuple[str, str], running: list[Popen]

@@ -64,7 +64,16 @@ def disturb(name: str, runs: Path, log: Path, delay: float, numbers: list[int]) 
     return process
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"serve"}))
+QUICK = {"train", "read"}  # of the commands; the others take long
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in QUICK else pytest.param(name, marks=pytest.mark.long)
+        for name in sorted(CALLS.keys() - {"serve"})
+    ],
+)
 def test_every_command_stops_at_any_moment_and_runs_again(runs: Path, tmp_path: Path, name: str) -> None:
     start = time.monotonic()
     whole = call(CALLS[name], runs, tmp_path)

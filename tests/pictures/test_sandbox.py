@@ -81,6 +81,7 @@ def large_pictures() -> dict[str, Callable[[], bytes]]:
     }
 
 
+@pytest.mark.long
 def test_the_largest_pictures_are_read_and_memory_is_limited(usual: Sandbox, tmp_path: Path) -> None:
     refused = set()
     with Sandbox(Limits(memory=60 << 20)) as tight:

@@ -56,6 +56,7 @@ def connections(process: int) -> int:
     return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
+@pytest.mark.long
 def test_fifty_uploads_of_ten_megabytes_at_once_stay_in_bounded_memory(service: tuple[str, int]) -> None:
     url, process = service
     noise = np.random.default_rng(0).integers(0, 256, (1800, 1800, 3), dtype=np.uint8)
@@ -156,6 +157,7 @@ FORM = [("file", ("one.jpg", PHOTO.read_bytes())), ("file", ("bad.jpg", b"nothin
 MANY_FILES = [("file", (f"{number}.png", MANY)) for number in range(4)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("ask", "expected"),
     [
@@ -247,6 +249,7 @@ def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[st
     assert change['rejected_total{code="disconnected"}'] == MAX_CONCURRENT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_no_process_is_left_behind_by_serve(number: signal.Signals) -> None:
     picture = digits_page(80, 32)  # takes almost all the seconds that a picture may
