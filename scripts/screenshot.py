@@ -18,7 +18,7 @@ def main() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service, sync_playwright() as playwright:
         url = next(iter(service.stdout or ())).split(" ")[0]
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        page = browser.new_page(viewport={"width": 920, "height": 690})
+        page = browser.new_page(viewport={"width": 920, "height": 800})
         page.goto(url)
         box = page.locator("#canvas").bounding_box() or {"x": 0, "y": 0, "width": 1, "height": 1}
         for number, (x, y) in enumerate(TWO):
