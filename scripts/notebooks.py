@@ -59,12 +59,13 @@ def is_progress_bar(output: NotebookNode) -> bool:
 
 
 def main() -> None:
-    """Execute all; exit with code 1 if one has a problem."""
+    """Execute those that the arguments name, or all; exit with code 1 if one has a problem."""
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm asks for widgets that nothing here uses
     if "MNIST_CNN_DATA" in os.environ:
         os.environ["MNIST_CNN_DATA"] = str(Path(os.environ["MNIST_CNN_DATA"]).resolve())  # notebooks run elsewhere
-    found = [f"{path.name}: {problem}" for path in NOTEBOOKS for problem in execute(path)]
-    print("\n".join(found or [f"{len(NOTEBOOKS)} notebooks executed, no problem found"]))
+    chosen = [path for path in NOTEBOOKS if path.stem in sys.argv[1:] or len(sys.argv) == 1]
+    found = [f"{path.name}: {problem}" for path in chosen for problem in execute(path)]
+    print("\n".join(found or [f"{len(chosen)} notebooks executed, no problem found"]))
     sys.exit(bool(found))
 
 

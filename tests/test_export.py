@@ -51,8 +51,10 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
     "config",
     [
         ModelConfig(stages=((4, 8), (8, 8), (16,)), shared=True, average=True),
-        ModelConfig(stages=((4,), (8,)), members=2),
-        ModelConfig(stages=((6,), (6, 6), (6, 6), (8,)), looped=True, average=True),
+        pytest.param(ModelConfig(stages=((4,), (8,)), members=2), marks=pytest.mark.long),
+        pytest.param(
+            ModelConfig(stages=((6,), (6, 6), (6, 6), (8,)), looped=True, average=True), marks=pytest.mark.long
+        ),
     ],
 )
 def test_any_network_gives_the_checkpoints_answers(config: ModelConfig, digits: Dataset, tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def test_ctrl_c_keeps_the_last_step_and_resuming_ends_bit_identical(program: Pro
     torch.testing.assert_close(weights(tmp_path / "parts"), weights(tmp_path / "whole"), rtol=0, atol=0)
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_leaves_no_half_file(tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="Windows has no RLIMIT_FSIZE")
     limited = (
@@ -164,6 +165,7 @@ def test_a_read_only_folder_is_named_before_training(program: Program, tmp_path:
             subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.long
 def test_both_scripts_from_another_folder_with_absolute_paths(program: Program, tmp_path: Path) -> None:
     out = tmp_path / "elsewhere"
     result = program("main.py", *FAST, "--epochs", "1", "--output-dir", out)

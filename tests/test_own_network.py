@@ -118,6 +118,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page(here: Path, program: Program) -> None:
     train, evaluate, *_, export = (shlex.split(command) for command in COMMANDS)
     result = program("mnist-cnn", *train, "--epochs", "8")

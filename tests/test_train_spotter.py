@@ -94,6 +94,7 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert 0 < rates[-1] < 1e-5
 
 
+@pytest.mark.long
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, split: Split, pair: Pair, whole: SpotterRun
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_killed_training_ends_with_the_same_weights(
     assert_same(train_spotter.fit(CONFIG, split, pair, path, EVERY), whole)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_ends_with_one_line(

@@ -49,7 +49,7 @@ def empty(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_is_small(wheel: Path) -> None:
-    assert wheel.stat().st_size < 2 * 2**20
+    assert wheel.stat().st_size < 3_000_000
 
 
 def test_the_wheel_holds_every_file_of_the_page(wheel: Path) -> None:
