@@ -210,10 +210,12 @@ def export(
     images, labels = dataset.test.images[:, 0].numpy(), dataset.test.labels.numpy()
     expected = model.infer(images)[0]
     accuracy = exported_accuracy = float((expected.argmax(axis=1) == labels).mean())
-    content = serialized(to_onnx(model), model.metadata | {"accuracy": repr(accuracy)})
+    graph = to_onnx(model)
+    content = serialized(graph, model.metadata | {"accuracy": repr(accuracy)})
     check_equal(parse_exported(content, output, model).infer(images)[0], expected)
     if quantize:
-        proto = quantized(model, quantize, dataset.train.images[:CALIBRATION_IMAGES, 0].numpy())
+        calibration = dataset.train.images[:CALIBRATION_IMAGES, 0].numpy()
+        proto = to_float16(graph) if quantize == "float16" else to_int8(to_onnx(model, stride=False), calibration)
         found = parse(serialized(proto, model.metadata), str(output)).infer(images)[0]
         exported_accuracy = float((found.argmax(axis=1) == labels).mean())
         smaller = serialized(proto, model.metadata | {"accuracy": repr(exported_accuracy)})
@@ -222,13 +224,6 @@ def export(
     with atomic_write(output) as temporary:
         temporary.write_bytes(content)
     return accuracy, exported_accuracy
-
-
-def quantized(model: TorchModel, form: Quantized, calibration: Pixels) -> onnx.ModelProto:
-    """Export a model to a graph of a form, calibrated on training images, uint8 [N, 28, 28]."""
-    if form == "int8":
-        return to_int8(to_onnx(model, stride=False), calibration)
-    return to_float16(to_onnx(model))
 
 
 def export_and_tell(

@@ -17,10 +17,11 @@ from mnist_cnn.classifier import WEIGHT, Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS, Dataset, split_off
-from mnist_cnn.export import Quantized, check_equal, export, fold_batch_norm, quantized, serialized
+from mnist_cnn.export import Quantized, check_equal, export, fold_batch_norm, serialized, to_onnx
 from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
 from mnist_cnn.models.ood import fit_ood_detector
+from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel, load_torch
 from mnist_cnn.serving.static_page import RUNTIME
 
@@ -83,7 +84,8 @@ def test_a_quantized_network_is_read_again(
     checkpoint, images = untrained(config, digits), digits.test.images[:20, 0].numpy()
     save_checkpoint(checkpoint, tmp_path / "model.pth")
     expected = TorchModel(checkpoint, tmp_path / "model.pth")
-    found = parse(serialized(quantized(expected, form, images), expected.metadata), "model.onnx")
+    graph = to_float16(to_onnx(expected)) if form == "float16" else to_int8(to_onnx(expected, stride=False), images)
+    found = parse(serialized(graph, expected.metadata), "model.onnx")
     assert np.abs(found.infer(images)[0] - expected.infer(images)[0]).mean() < error
 
 
@@ -130,7 +132,7 @@ def test_weights_too_large_for_half_precision_stay_whole(digits: Dataset, tmp_pa
     checkpoint = untrained(ModelConfig(stages=((4,), (8,))), digits)
     checkpoint.state_dict["classifier.weight"][0, 0] = 1e5
     save_checkpoint(checkpoint, tmp_path / "model.pth")
-    proto = quantized(TorchModel(checkpoint, tmp_path / "model.pth"), "float16", np.zeros((10, 28, 28), np.uint8))
+    proto = to_float16(to_onnx(TorchModel(checkpoint, tmp_path / "model.pth")))
     stored = {one.name: one.data_type for one in proto.graph.initializer}
     assert stored["network.classifier.weight"] == onnx.TensorProto.FLOAT
     assert onnx.TensorProto.FLOAT16 in stored.values()
