@@ -199,7 +199,7 @@ def spotted_candidate(
     sides = turn_back(sides, quarters, picture.grey.shape)
     left, top, right, bottom = (round(side * picture.scale) for side in sides)
     box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)
-    return Candidate(test_time_augmentations(to_mnist(mask)), box, line, column, scores=detection.scores)
+    return Candidate((to_mnist(mask),), box, line, column, scores=detection.scores)
 
 
 def candidate(

@@ -120,27 +120,32 @@ def of_height(found: Floats, height: float) -> Floats:
 
 def suppress(found: Floats) -> list[Detection]:
     """Merge weighted peaks [K, 15] of the same digit, faint ones too: greedy non-maximum suppression across classes."""
-    best = found[:, :CLASSES].max(axis=1) * found[:, 14]
-    rest = found[np.argsort(-best, kind="stable")]
+    found = found[np.argsort(found[:, 11], kind="stable")]  # by their tops: what overlaps is near
+    best, alive = found[:, :CLASSES].max(axis=1) * found[:, 14], np.ones(len(found), np.bool_)
+    tallest = (found[:, 13] - found[:, 11]).max(initial=0)
     kept = []
-    while len(rest):
-        same, near = overlapping(rest[0, 10:14], rest[:, 10:14])
-        weights = rest[same, 14:] * rest[same, :CLASSES].max(axis=1, keepdims=True)
-        scores = (rest[same, :CLASSES] * weights).sum(axis=0) / weights.sum()
-        kept.append(Detection(scores, (*rest[0, 10:14].tolist(),)))
-        rest = rest[~near]
+    for index in np.argsort(-best, kind="stable"):
+        if not alive[index]:
+            continue
+        box = found[index, 10:14]
+        first, last = np.searchsorted(found[:, 11], (box[1] - tallest, box[3]))
+        around = first + np.flatnonzero(alive[first:last])
+        same, near = overlapping(box, found[around, 10:14])
+        merged = found[around[same]]
+        weights = merged[:, 14:] * merged[:, :CLASSES].max(axis=1, keepdims=True)
+        kept.append(Detection((merged[:, :CLASSES] * weights).sum(axis=0) / weights.sum(), (*box.tolist(),)))
+        alive[around[near]] = False
     return kept
 
 
 def overlapping(box: Floats, boxes: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return which boxes [K, 4] show the same digit as `box`, the first of them, and which it excludes."""
-    corner, end = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.maximum(end - corner, 0).prod(axis=1)
-    area, areas = (box[2:] - box[:2]).prod(), (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    same = shared > SAME_DIGIT * (area + areas - shared)
-    near = same | (shared > INSIDE * np.minimum(area, areas))
-    same[0] = near[0] = True
-    return same, near
+    """Return which boxes [K, 4] show the same digit as `box`, one of them, and which it excludes."""
+    width, height = (np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])).T
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    same = (shared > SAME_DIGIT * (area + areas - shared)) | (boxes == box).all(axis=1)
+    return same, same | (shared > INSIDE * np.minimum(area, areas))
 
 
 def mean_probability(reading: Sequence[Detection]) -> float:

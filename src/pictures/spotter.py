@@ -82,16 +82,17 @@ class Spotter:
 
     def read(self, pyramid: Sequence[Pixels], height: float) -> list[Detection]:
         """Detect digits of about a height, in pixels, at several scales, and merge the detections."""
-        found: list[Floats] = []
-        budget = BUDGET
-        for look in (*LOOKS, FURTHER):
-            if look == FURTHER and (budget < 0 or is_clear(merge(found, height))):
-                break
+        found, budget = np.zeros((0, 15), dtype=np.float32), BUDGET
+        for look in LOOKS:
             scale = look / height
             budget -= round(pyramid[0].size * scale**2)
-            if not found or budget >= 0:
-                found.append(self.detect(pyramid, scale))
-        return merge(found, height)
+            if look == LOOKS[0] or budget >= 0:
+                found = np.concatenate([found, self.detect(pyramid, scale)])
+        reading = suppress(of_height(found, height))
+        further = FURTHER / height
+        if budget < pyramid[0].size * further**2 or mean_probability(clear(reading)) > CLEAR:
+            return reading
+        return suppress(of_height(np.concatenate([found, self.detect(pyramid, further)]), height))
 
     def detect(self, pyramid: Sequence[Pixels], scale: float) -> Floats:
         """Detect digits in a scaled picture: weighted peaks, float32 [K, 15], with boxes in pixels of the picture."""
@@ -106,16 +107,6 @@ class Spotter:
         found = with_weights(peaks(output[0]))
         found[:, 10:14] *= np.array([pyramid[0].shape[1] / width, pyramid[0].shape[0] / height] * 2, dtype=np.float32)
         return found
-
-
-def merge(found: Sequence[Floats], height: float) -> list[Detection]:
-    """Merge weighted peaks, float32 [K, 15] of each look, that are about as high as `height`, in pixels."""
-    return suppress(of_height(np.concatenate(found), height))
-
-
-def is_clear(reading: Sequence[Detection]) -> bool:
-    """Return whether the detections that are not faint are clear on average."""
-    return mean_probability(clear(reading)) > CLEAR
 
 
 def image_pyramid(grey: Pixels) -> list[Pixels]:

@@ -63,7 +63,7 @@ function spottedCandidate(detection, { grey, scale, left = 0, top = 0 }, line) {
   const { mask, sides } = cutOut(grey, detection);
   const [x0, y0, x1, y1] = sides.map((side) => round(side * scale));
   const box = [left + Math.max(x0, 0), top + Math.max(y0, 0), Math.max(x1 - x0, 1), Math.max(y1 - y0, 1)];
-  return { images: testTimeAugmentations(toMnist(mask)), box, line, scores: detection.scores };
+  return { images: [toMnist(mask)], box, line, scores: detection.scores };
 }
 
 /** Make the candidate of a 28x28 image as it is; none if it is blank. */
