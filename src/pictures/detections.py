@@ -20,7 +20,7 @@ MAX_RATIO = 2.2  # of the heights of digits that are read together
 BANDWIDTH = 0.2  # standard deviation of the logarithm of height, in the density of heights
 CLEAR = 0.6  # mean probability of a reading that needs no closer look
 
-Box = tuple[float, float, float, float]
+Sides = tuple[float, float, float, float]  # left, top, right, bottom; a `binarize.Box` has left, top, width, height
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Detection:
     """
 
     scores: Floats
-    box: Box
+    box: Sides
 
     @property
     def probability(self) -> float:
@@ -177,6 +177,6 @@ def faint_beside(kept: Sequence[Detection], found: Sequence[Detection]) -> list[
     return chosen
 
 
-def intersect(box: Box, other: Box) -> bool:
+def intersect(box: Sides, other: Sides) -> bool:
     """Return whether two boxes share any area."""
     return max(box[0], other[0]) < min(box[2], other[2]) and max(box[1], other[1]) < min(box[3], other[3])

@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_cnn.pictures.binarize import Mask, bounding_box
-from mnist_cnn.pictures.detections import Box, Detection
+from mnist_cnn.pictures.detections import Detection, Sides
 from mnist_cnn.pictures.image_io import Pixels
 
 HEIGHT = 72  # pixels: to which a digit is scaled before it is binarized
@@ -17,7 +17,7 @@ WITHIN = 0.5  # share of a connected component that lies in the box, if it is pa
 SPECK = 0.1  # of the largest component's share in the box: smaller ones alone are no digit
 
 
-def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Box]:
+def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Sides]:
     """Cut a digit out of a picture, uint8 [H, W].
 
     Returns:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mnist_cnn.pictures.detections import MIN_PROBABILITY, Box, Detection, mean_probability
+from mnist_cnn.pictures.detections import MIN_PROBABILITY, Detection, Sides, mean_probability
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pictures.spotter import load_spotter
 
@@ -44,7 +44,7 @@ def turn(grey: Pixels, quarters: int) -> Pixels:
     return np.ascontiguousarray(np.rot90(grey, -quarters))
 
 
-def turn_back(box: Box, quarters: int, shape: tuple[int, ...]) -> Box:
+def turn_back(box: Sides, quarters: int, shape: tuple[int, ...]) -> Sides:
     """Convert a box in a picture of a shape (height, width), turned clockwise, to the picture before that."""
     left, top, right, bottom = box
     for quarter in range(quarters):

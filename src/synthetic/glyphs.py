@@ -15,6 +15,7 @@ from mnist_cnn.synthetic.thinning import thin, trace
 
 FONT_SIZE = 64  # pixels
 UPSAMPLING = 2  # of MNIST's images, before they are thinned
+TRACED_FONTS = 3  # letters of every third font are traced
 TRACED = 8000  # images of which strokes are traced: more would take longer to thin
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSansMono",
@@ -59,24 +60,34 @@ class Glyphs:
     distractor_strokes: Sequence[Floats]
 
 
-def make_glyphs(images: Pixels, labels: Pixels, traced: int = TRACED) -> Glyphs:
+def make_glyphs(
+    images: Pixels,
+    labels: Pixels,
+    traced: int = TRACED,
+    fonts: Sequence[str] = FONTS,
+    hershey_fonts: Sequence[int] = HERSHEY_FONTS,
+    characters: str = LETTERS + SYMBOLS,
+) -> Glyphs:
     """Prepare glyphs from MNIST's training images and the fonts of matplotlib and OpenCV.
 
     Args:
         images: uint8 [N, 28, 28].
         labels: uint8 [N], 0..9.
         traced: number of the first images of which strokes are traced.
+        fonts: names of matplotlib's.
+        hershey_fonts: numbers of OpenCV's.
+        characters: those that are printed as distractors.
     """
     lines = thin(upsampled(images[:traced]))
-    fonts = [render_font(font, "0123456789") for font in FONTS] + [render_hershey(font) for font in HERSHEY_FONTS]
-    distractors = [render_font(font, LETTERS + SYMBOLS) for font in FONTS]
+    digits = [render_font(font, "0123456789") for font in fonts] + [render_hershey(font) for font in hershey_fonts]
+    distractors = [render_font(font, characters) for font in fonts]
     return Glyphs(
         images=[images[labels == digit] for digit in range(10)],
         strokes=[[trace(line) for line in lines[labels[:traced] == digit]] for digit in range(10)],
-        fonts=fonts,
-        font_strokes=[[trace_character(image) for image in font] for font in fonts],
+        fonts=digits,
+        font_strokes=[[trace_character(image) for image in font] for font in digits],
         distractors=distractors,
-        distractor_strokes=[trace_character(image) for font in distractors[::3] for image in font],
+        distractor_strokes=[trace_character(image) for font in distractors[::TRACED_FONTS] for image in font],
     )
 
 

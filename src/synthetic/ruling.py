@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mnist_cnn.pictures.detections import Box
+from mnist_cnn.pictures.detections import Sides
 from mnist_cnn.synthetic.sheet import Points, Sheet
 
 Point = tuple[float, float]
@@ -76,7 +76,7 @@ def draw_shapes(rng: np.random.Generator, sheet: Sheet) -> None:
         sheet.rule(outline + rng.normal(0, 0.02, outline.shape) * radii, rng.uniform(0.6, 4), closed=True)
 
 
-def draw_frame(rng: np.random.Generator, sheet: Sheet, inner: Box, height: float) -> None:
+def draw_frame(rng: np.random.Generator, sheet: Sheet, inner: Sides, height: float) -> None:
     """Draw some sides of a frame around `inner`, or a circle, triangle or diamond; `height` is the digit's inside."""
     width = rng.uniform(0.6, 4)
     left, top, right, bottom = np.array(inner) + rng.uniform(-0.05, 0.5, 4) * height * (-1, -1, 1, 1)

@@ -8,13 +8,11 @@ import numpy as np
 
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.synthetic import allographs, glyphs
-from mnist_cnn.synthetic.glyphs import Glyphs, render_font, render_hershey, trace_character, upsampled
-from mnist_cnn.synthetic.thinning import thin, trace
+from mnist_cnn.synthetic.glyphs import Glyphs, make_glyphs
 
 EVERY, FIRST = 7, 3  # fonts and templates number 3, 10, 17, ... are held out
 BOWED = "()!:;"  # printed symbols that may pass for ones, or for points, once they are scaled
 CHARACTERS = "".join(one for one in glyphs.LETTERS + glyphs.SYMBOLS if one not in BOWED)
-TRACED_FONTS = 3  # letters of every third font are traced
 Form = TypeVar("Form")
 
 
@@ -42,20 +40,9 @@ def make_school(images: Pixels, labels: Pixels, traced: int, held_out: bool) -> 
         traced: number of the first images of which strokes are traced.
         held_out: which of the two.
     """
-    lines = thin(upsampled(images[:traced]))
-    fonts = [render_font(font, "0123456789") for font in chosen(glyphs.FONTS, held_out)]
-    if not held_out:  # OpenCV's fonts have forms in common
-        fonts += [render_hershey(font) for font in glyphs.HERSHEY_FONTS]
-    letters = [render_font(font, CHARACTERS) for font in chosen(glyphs.FONTS, held_out)]
+    hershey_fonts = () if held_out else glyphs.HERSHEY_FONTS  # they have forms in common
     return School(
-        glyphs=Glyphs(
-            images=[images[labels == digit] for digit in range(10)],
-            strokes=[[trace(line) for line in lines[labels[:traced] == digit]] for digit in range(10)],
-            fonts=fonts,
-            font_strokes=[[trace_character(image) for image in font] for font in fonts],
-            distractors=letters,
-            distractor_strokes=[trace_character(image) for font in letters[::TRACED_FONTS] for image in font],
-        ),
+        glyphs=make_glyphs(images, labels, traced, chosen(glyphs.FONTS, held_out), hershey_fonts, CHARACTERS),
         templates=[chosen(templates, held_out) for templates in allographs.DIGITS],
         signs=chosen([sign for sign in allographs.SYMBOLS if not is_narrow(sign)], held_out),
     )

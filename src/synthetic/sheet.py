@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mnist_cnn.pictures.detections import Box
+from mnist_cnn.pictures.detections import Sides
 from mnist_cnn.pictures.image_io import Pixels
 
 Points = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ class Digit:
     """
 
     label: int
-    box: Box
+    box: Sides
     target: bool
     ignored: bool
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mnist_cnn.common.signals import SIGNALS
 from mnist_cnn.pictures.contrast import Floats, local_contrast
-from mnist_cnn.pictures.detections import CLASSES, STRIDE, Box
+from mnist_cnn.pictures.detections import CLASSES, STRIDE, Sides
 from mnist_cnn.synthetic.glyphs import Glyphs
 from mnist_cnn.synthetic.pages import SHAPES, Page, draw_page
 from mnist_cnn.synthetic.sheet import Digit
@@ -83,7 +83,7 @@ def collate(pages: Sequence[Page], shape: tuple[int, int]) -> Examples:
     heatmaps = np.zeros((count, CLASSES, *cells), dtype=np.float32)
     mask = np.ones((count, *cells), dtype=np.float32)
     centres: list[tuple[int, int, int, int]] = []
-    boxes: list[Box] = []
+    boxes: list[Sides] = []
     for number, page in enumerate(pages):
         height, width = page.grey.shape
         contrast[number, 0, :height, :width] = local_contrast(page.grey)
@@ -102,7 +102,7 @@ def collate(pages: Sequence[Page], shape: tuple[int, int]) -> Examples:
     return Examples(*(torch.from_numpy(array) for array in (contrast, heatmaps, mask, *arrays)))
 
 
-def encode(digit: Digit) -> tuple[int, int, Box]:
+def encode(digit: Digit) -> tuple[int, int, Sides]:
     """Return row and column of the cell of a digit's centre, and the target of the last four channels there."""
     left, top, right, bottom = (side / STRIDE for side in digit.box)
     x, y = (left + right) / 2, (top + bottom) / 2

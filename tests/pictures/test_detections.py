@@ -5,8 +5,8 @@ import pytest
 
 from mnist_cnn.pictures.contrast import Floats
 from mnist_cnn.pictures.detections import (
-    Box,
     Detection,
+    Sides,
     faint_beside,
     intersect,
     logit,
@@ -21,7 +21,7 @@ from mnist_cnn.pictures.detections import (
 )
 
 
-def peak(scores: dict[int, float], box: Box, weight: float = 1) -> Floats:
+def peak(scores: dict[int, float], box: Sides, weight: float = 1) -> Floats:
     """Make a weighted peak, float32 [15]."""
     row = np.zeros(15, np.float32)
     for label, score in scores.items():
@@ -30,7 +30,7 @@ def peak(scores: dict[int, float], box: Box, weight: float = 1) -> Floats:
     return row
 
 
-def detection(label: int, box: Box, probability: float = 0.9) -> Detection:
+def detection(label: int, box: Sides, probability: float = 0.9) -> Detection:
     return Detection(peak({label: probability}, box)[:10], box)
 
 

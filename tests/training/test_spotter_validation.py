@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from mnist_cnn.pictures.detections import Box, Detection
+from mnist_cnn.pictures.detections import Detection, Sides
 from mnist_cnn.synthetic.sheet import Digit
 from mnist_cnn.training.spotter_validation import Validation, calibrate, compare, report, total
 
 
-def detection(label: int, box: Box, probability: float = 0.9) -> Detection:
+def detection(label: int, box: Sides, probability: float = 0.9) -> Detection:
     scores = np.full(10, 0.01, np.float32)
     scores[label] = probability
     return Detection(scores, box)
 
 
-PLACES: list[Box] = [(10, 10, 30, 40), (40, 10, 60, 40), (70, 10, 90, 40), (100, 10, 120, 40)]
+PLACES: list[Sides] = [(10, 10, 30, 40), (40, 10, 60, 40), (70, 10, 90, 40), (100, 10, 120, 40)]
 
 
 def test_detections_are_counted_as_right_wrong_false_or_missed() -> None:
