@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from results import keep
+from sklearn.metrics import roc_auc_score, roc_curve
 from tqdm import tqdm
 
 from mnist_cnn.classifier import Classifier
@@ -16,6 +17,7 @@ from mnist_cnn.data_loader import Split, load_dataset
 from mnist_cnn.metrics import wilson_interval
 from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.plots import saved
 from mnist_cnn.reading import Prediction
 from mnist_cnn.synthetic import negatives
 from mnist_cnn.synthetic.negatives import Draw
@@ -28,6 +30,8 @@ Image = npt.NDArray[np.float32]
 CounterRNG = np.random.Generator
 Result = dict[str, dict[str, dict[str, dict[str, float]]]]
 """Of each network, of corrupted images and of no digits, for each kind."""
+Rocs = dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]]
+"""False positive rates, true positive rates and area of each kind."""
 DRAWN: dict[str, Draw] = {
     "letters": negatives.letter,
     "signs": negatives.sign,
@@ -213,10 +217,16 @@ def table(result: Result, count: int) -> str:
         )
     means = [np.mean([row["accuracy"] for name, row in part.items() if name != "clean"]) for part in (reader, default)]
     lines += [f"| **mean of the {len(reader) - 1} kinds** | **{means[0]:.1%}** | | | **{means[1]:.1%}** | |", ""]
-    lines += ["| no digits | reader: turned away | default: turned away |", "|---|---|---|"]
-    away = [part["no digits"] for part in result.values()]
-    lines += [f"| {name} | {away[0][name]['away']:.1%} | {away[1][name]['away']:.1%} |" for name in away[0]]
-    lines += ["", f"{count:,} images of each kind, 95 % Wilson intervals; turned away: not trusted."]
+    lines += ["| no digits | reader: turned away | area under ROC | default: turned away |", "|---|---|---|---|"]
+    own, other = (part["no digits"] for part in result.values())
+    lines += [
+        f"| {name} | {own[name]['away']:.1%} | {own[name]['auc']:.3f} | {other[name]['away']:.1%} |" for name in own
+    ]
+    lines += [
+        "",
+        f"{count:,} images of each kind, 95 % Wilson intervals; turned away: not trusted.",
+        "ROC: of the out-of-distribution score against digits, clean and of all kinds of corruption.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -235,13 +245,37 @@ def measure(
     return {"corrupted": found, "no digits": away}
 
 
+def rocs(classifier: Classifier, digits: Pixels, strange: dict[str, Pixels]) -> Rocs:
+    """Return of each kind of no digit, by its out-of-distribution score against digits: the curve and its area."""
+    familiar = classifier.infer(digits)[1]
+    found = {}
+    for name, images in strange.items():
+        scores = np.concatenate([familiar, classifier.infer(images)[1]])
+        strangeness = np.arange(len(scores)) >= len(familiar)
+        found[name] = *roc_curve(strangeness, scores)[:2], float(roc_auc_score(strangeness, scores))
+    return found
+
+
+def draw_rocs(curves: Rocs, path: Path, count: int) -> None:
+    """Draw the curves, the hardest kinds first in the legend."""
+    with saved(path, (7.5, 5)) as figure:
+        axes = figure.subplots()
+        for number, (name, (false, true, area)) in enumerate(sorted(curves.items(), key=lambda item: item[1][2])):
+            axes.plot(100 * false, 100 * true, color=f"C{number}", label=f"{name}, area {area:.3f}")
+        axes.set(
+            xscale="log", xlim=(0.1, 100), ylim=(0, 101), xlabel="digits turned away, %",
+            ylabel="no digits turned away, %", title=f"Out-of-distribution score of the reader, {count:,} digits",
+        )  # fmt: skip
+        axes.legend(loc="lower right")
+
+
 def command(images: int = 1000, data_dir: Path | None = None, output: Path = Path("benchmarks")) -> None:
     """Measure both, of the reader, which answers where none is named, and of the network that `main.py` trains.
 
     Args:
         images: Of each kind, the first of the test split.
         data_dir: Folder with MNIST and Fashion-MNIST, looked in before $MNIST_CNN_DATA and ./data.
-        output: Gets robustness.json and .md.
+        output: Gets robustness.json, .md and .png: ROC curves, of digits clean and corrupted.
     """
     test = load_dataset("mnist", data_dir).test
     clean = np.asarray(test.images[:images, 0].numpy() / 255, dtype=np.float32)
@@ -249,6 +283,11 @@ def command(images: int = 1000, data_dir: Path | None = None, output: Path = Pat
     strange, labels = no_digits(data_dir, images, test), test.labels[:images].tolist()
     networks = {"reader": Classifier.load(), "default": Classifier.load(SHIPPED)}
     result = {name: measure(network, corrupted, labels, strange) for name, network in networks.items()}
+    digits = np.concatenate([np.stack(pictures) for pictures in corrupted.values()])
+    curves = rocs(networks["reader"], digits, strange)
+    for name, (*_, area) in curves.items():
+        result["reader"]["no digits"][name]["auc"] = area
+    draw_rocs(curves, output / "robustness.png", len(digits))
     about = {"images": images, "date": datetime.datetime.now(datetime.timezone.utc).date()}
     keep(output, "robustness", about | result, table(result, len(clean)))
 

@@ -20,10 +20,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    assert (
-        name in ("robustness", "inference", "reading", "serving", "page")
-        or (folder / f"{name}.png").stat().st_size > 10_000
-    )
+    assert name in ("inference", "reading", "serving", "page") or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
 
@@ -76,7 +73,7 @@ def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
     reader, default = result["reader"], result["default"]
     assert min(default["corrupted"]["clean"]["accuracy"], reader["corrupted"]["clean"]["accuracy"]) > 0.98
     assert all(row["accuracy"] > 0.85 for row in reader["corrupted"].values())
-    assert all(row["away"] > 0.85 for row in reader["no digits"].values())
+    assert all(row["away"] > 0.85 and row["auc"] > 0.9 for row in reader["no digits"].values())
     assert all(name in text for name in (*reader["corrupted"], *reader["no digits"]))
 
 
