@@ -54,7 +54,7 @@ def sample_row_style(rng: np.random.Generator, style: Style) -> RowStyle:
         distractors=float(rng.choice([0, rng.uniform(0, 0.3)])),
         punctuation=float(rng.choice([0, rng.uniform(0, 0.3)])),
         connected=bool(handwritten and rng.random() < 0.12),
-        deviation=float(rng.choice([0.6 * style.jitter, 0.35], p=[0.94, 0.06])) if handwritten else 0.0,
+        deviation=float(rng.choice([0.6 * style.jitter, 0.35], p=[0.9, 0.1])) if handwritten else 0.0,
         is_round=bool(rng.random() < 0.12),
         digit=None,
     )
@@ -160,7 +160,7 @@ def punctuate(rng: np.random.Generator, sheet: Sheet, style: Style, x: float, y:
         stroke = np.array([-rng.uniform(0, 0.2), rng.uniform(0.08, 0.4)]) * style.height
     elif kind < 0.55:  # a dash
         start[1] = y + style.height * rng.uniform(0.35, 0.7)
-        stroke = np.array([rng.uniform(0.15, 1.2), rng.normal(-0.08, 0.22)]) * style.height
+        stroke = np.array([rng.uniform(0.15, 1.4), rng.normal(-0.12, 0.25)]) * style.height
     ends = ((1 << FRACTION_BITS) * np.stack([start, start + stroke])).round().astype(np.int32)
     cv2.polylines(sheet.ink, [ends], False, 255, max(1, round(width)), cv2.LINE_AA, FRACTION_BITS)
     if kind > 0.93 or 0.48 < kind < 0.55:  # a second point or dash above it

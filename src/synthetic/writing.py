@@ -14,7 +14,10 @@ DISPLAYS = 3  # styles of font number len(fonts) and above are seven-segment dis
 SUPERSAMPLING = 3  # strokes are rendered at this scale and averaged
 FRACTION_BITS = 4  # of coordinates in OpenCV's drawing
 MIN_STROKE = 0.45  # pixels
-EUROPEAN = {1: (1, 2, 2, 3, 3, 4, 5, 7, 8), 7: (1, 1, 3, 4, 5, 7, 8)}  # templates of ones with flags and crossed sevens
+EUROPEAN = {1: (1, 2, 2, 3, 3, 4, 5), 4: (0, 5, 6, 7, 13, 17, 18, 19), 7: (1, 1, 3, 4, 5, 7, 8)}
+"""Templates of ones with flags, open fours and crossed sevens."""
+EUROPEAN_SHARE = {1: 0.93, 4: 0.4, 7: 0.93}  # of them, where a style is European
+FREQUENT = 1.6  # the first symbols, those of arithmetic, are more frequent the more this exceeds 1
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Style:
         font: its number, or that of a display from len(fonts) on; None if handwritten.
         image_share: share of handwritten digits that are MNIST images; the others are strokes.
         template_share: share of templates among these strokes.
-        european: whether ones have flags and sevens are crossed.
+        european: whether ones have flags, some fours are open and sevens are crossed.
         outlined: whether only outlines are drawn.
         jitter: variation between the digits of a line.
     """
@@ -83,7 +86,7 @@ def render_digit(rng: np.random.Generator, glyphs: Glyphs, style: Style, digit: 
 def render_handwritten(rng: np.random.Generator, glyphs: Glyphs, style: Style, digit: int) -> Pixels:
     """Render a digit from an MNIST image, from strokes traced from one or from a font, or from a template."""
     templates = DIGITS[digit]
-    if style.european and digit in EUROPEAN and rng.random() < 0.93:
+    if style.european and rng.random() < EUROPEAN_SHARE.get(digit, 0.0):
         return render_strokes(rng, style, sample_template(rng, templates[rng.choice(EUROPEAN[digit])]))
     if rng.random() < style.image_share:
         images = glyphs.images[digit]
@@ -114,7 +117,7 @@ def render_distractor(rng: np.random.Generator, glyphs: Glyphs, style: Style) ->
     if kind < 0.55:
         return render_strokes(rng, style, glyphs.distractor_strokes[int(rng.integers(len(glyphs.distractor_strokes)))])
     if kind < 0.85:
-        return render_strokes(rng, style, sample_template(rng, SYMBOLS[rng.integers(len(SYMBOLS))]))
+        return render_strokes(rng, style, sample_template(rng, SYMBOLS[int(len(SYMBOLS) * rng.random() ** FREQUENT)]))
     return render_strokes(rng, style, scribble(rng))
 
 
