@@ -10,7 +10,7 @@ import numpy as np
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
 from mnist_cnn.pictures.contrast import Floats
-from mnist_cnn.pictures.detections import Detection, faint_beside, is_faint
+from mnist_cnn.pictures.detections import CLEAR, Detection, faint_beside, is_faint
 from mnist_cnn.pictures.digit_crop import cut_out
 from mnist_cnn.pictures.grid import find_grid
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, TooCostlyError, read_picture, shrink
@@ -145,32 +145,52 @@ def prepare_cells(picture: Picture, shape: tuple[int, int], name: str) -> Prepar
 
 def prepare(picture: Picture, search: Search, mnist_style: bool, name: str) -> Prepared:
     """Prepare a picture's digit, or all of its digits in reading order."""
-    if search.several and search.spot:
-        return prepare_page(picture, search.faint, name)
-    if mnist_style and not search.several:
+    if search.several:
+        return prepare_page(picture, search.faint, name) if search.spot else prepare_components(picture)
+    if picture.grey.shape == (SIDE, SIDE):  # which the classifier reads better than the spotter, whatever is on it
         return one(small_candidate(picture.grey, mnist_style))
     if search.spot:
-        found, _ = load_spotter().spot(picture.grey)
-        if found:
-            return one(spotted_candidate(max(found, key=lambda digit: digit.probability), picture))
-    if picture.grey.shape == (SIDE, SIDE) and not search.several:
-        return one(small_candidate(picture.grey, mnist_style))
-    smaller = shrink(picture.grey, MAX_SIDE)
-    picture = Picture(smaller.grey, picture.scale * smaller.scale)
-    foreground = find_foreground(picture.grey)
-    if search.several:
-        return Prepared(
-            tuple(
-                tuple(candidate(part, foreground, picture, number, span) for part, span in spans(component))
-                for number, line in enumerate(find_digits(foreground.mask))
-                for component in line
-            )
-        )
+        return one(lone_candidate(picture))
+    foreground, smaller = whole_foreground(picture)
     box = bounding_box(foreground.mask)
-    if box is None or (search.spot and box[3] < FILLS * len(foreground.mask)):
-        return Prepared(())
-    whole = candidate(Component(box, foreground.mask), foreground, picture)
-    return one(dataclasses.replace(whole, unspotted=search.spot))
+    return one(candidate(Component(box, foreground.mask), foreground, smaller) if box else None)
+
+
+def lone_candidate(picture: Picture) -> Candidate | None:
+    """Make the candidate of the clearest detection.
+
+    If that is neither clear nor large but the whole foreground is large, the latter is the candidate: specks of a photo
+    may look like small digits where the only digit is too large or too odd to be detected.
+    """
+    found, _ = load_spotter().spot(picture.grey)
+    clearest = max(found, key=lambda digit: digit.probability, default=None)
+    if clearest and (clearest.probability > CLEAR or clearest.height > FILLS * len(picture.grey)):
+        return spotted_candidate(clearest, picture)
+    foreground, smaller = whole_foreground(picture)
+    box = bounding_box(foreground.mask)
+    if box and box[3] >= FILLS * len(foreground.mask):
+        whole = candidate(Component(box, foreground.mask), foreground, smaller)
+        return dataclasses.replace(whole, unspotted=True)
+    return spotted_candidate(clearest, picture) if clearest else None
+
+
+def whole_foreground(picture: Picture) -> tuple[Foreground, Picture]:
+    """Binarize a picture, shrunk if it is large; return the shrunk one, too."""
+    smaller = shrink(picture.grey, MAX_SIDE)
+    smaller = Picture(smaller.grey, picture.scale * smaller.scale)
+    return find_foreground(smaller.grey), smaller
+
+
+def prepare_components(picture: Picture) -> Prepared:
+    """Prepare the connected components of a picture whose classes the spotter does not know, in reading order."""
+    foreground, smaller = whole_foreground(picture)
+    return Prepared(
+        tuple(
+            tuple(candidate(part, foreground, smaller, number, span) for part, span in spans(component))
+            for number, line in enumerate(find_digits(foreground.mask))
+            for component in line
+        )
+    )
 
 
 def prepare_page(picture: Picture, add_faint: bool, name: str) -> Prepared:
