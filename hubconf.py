@@ -31,8 +31,8 @@ def import_package() -> None:
     spec = importlib.util.spec_from_file_location(
         "mnist_cnn", source / "__init__.py", submodule_search_locations=[str(source)]
     )
-    assert spec
-    assert spec.loader
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{source} is not the package")
     package = importlib.util.module_from_spec(spec)
     sys.modules["mnist_cnn"] = package
     spec.loader.exec_module(package)

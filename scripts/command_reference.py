@@ -10,8 +10,8 @@ from mnist_cnn.cli import COMMANDS, main
 COLUMNS = 400  # so that few lines are broken
 INTRODUCTION = """# Commands
 
-What `mnist-cnn COMMAND --help` says, written when this site was built. `study` takes every flag of `train`, and a preset sets
-the defaults of the other flags.
+What `mnist-cnn COMMAND --help` says, written when this site was built. `study` takes every flag of `train`, and a
+preset sets the defaults of the other flags.
 """
 
 

@@ -93,7 +93,11 @@ def table(about: dict[str, Any], report: Report) -> str:
 
 def rebased(text: str, folder: Path) -> str:
     """Let the links of a text, which are relative to the repository, be relative to a folder of it."""
-    return re.sub(r"\]\(([\w./]+)\)", lambda link: f"]({Path(os.path.relpath(ROOT / link[1], folder)).as_posix()})", text)
+
+    def moved(link: re.Match[str]) -> str:
+        return f"]({Path(os.path.relpath(ROOT / link[1], folder)).as_posix()})"
+
+    return re.sub(r"\]\(([\w./]+)\)", moved, text)
 
 
 def fill(page: str, sections: dict[str, str]) -> str:

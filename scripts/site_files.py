@@ -16,7 +16,7 @@ ROOT_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md")
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)]*)?\))")
 
 
-def on_config(config: MkDocsConfig) -> None:
+def on_config(**_: object) -> None:
     """Make the link by which mkdocstrings finds the package: the folder src/ under the package's name."""
     link = ROOT / "build" / "typed" / "mnist_cnn"
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -50,10 +50,10 @@ def place_in_site(path: Path) -> str:
     return name if name in ROOT_PAGES else f"files/{name}"
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Let links to files of the repository lead to their places in the site."""
     source = page.file.src_uri
-    folder = (ROOT if source in ROOT_PAGES else DOCS / source).parent if source not in ROOT_PAGES else ROOT
+    folder = ROOT if source in ROOT_PAGES else (DOCS / source).parent
 
     def moved(link: re.Match[str]) -> str:
         path = (folder / link[2]).resolve()

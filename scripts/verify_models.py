@@ -7,12 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SUMS = ROOT / "saved_models" / "SHA256SUMS"
+READER = "runs/reader/saved_models/mnist_reader_final.pth"
 REBUILT_BY = {
     "saved_models/mnist_cnn_final.pth": ("python src/main.py",),
     "src/mnist_cnn.onnx": (
         "mnist-cnn train --preset reader --output-dir runs/reader",
-        "mnist-cnn export --checkpoint runs/reader/saved_models/mnist_reader_final.pth --output src/mnist_cnn.onnx"
-        " --quantize float16",
+        f"mnist-cnn export --checkpoint {READER} --quantize float16 --output src/mnist_cnn.onnx",
     ),
     "src/spotter.onnx": (
         "mnist-cnn train-spotter --output runs/spotter.onnx",

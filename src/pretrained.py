@@ -67,7 +67,9 @@ def read_folder(source: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
         with (folder / CONFIG).open("rb") as file:
             config = json.loads(file.read(MAX_CONFIG_BYTES))
     except (OSError, ValueError):
-        raise InputError(f"{folder} has no readable {CONFIG}; write one with `mnist-cnn export --safetensors`") from None
+        raise InputError(
+            f"{folder} has no readable {CONFIG}; write one with `mnist-cnn export --safetensors`"
+        ) from None
     if not isinstance(config, dict):
         raise InputError(f"{folder / CONFIG} is not a JSON object")
     library = extra("safetensors")
