@@ -1,10 +1,10 @@
 # The page and the REST service, without PyTorch: `docker build -t mnist-cnn .`; see docs/how-to/deploy.md.
 FROM python:3.11-slim AS build
 WORKDIR /build
-RUN python -m venv /venv
+RUN python -m venv --without-pip /venv
 COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY src src
-RUN /venv/bin/pip install --no-cache-dir -c constraints.txt '.[serve]'
+RUN pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[serve]'
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv

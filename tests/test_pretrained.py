@@ -83,7 +83,8 @@ def test_an_ensemble_is_refused(program: Program, tmp_path: Path) -> None:
 
 
 def test_what_is_damaged_or_foreign_is_said_in_one_line(folder: Path) -> None:
-    tensors, config = load_file(folder / "model.safetensors"), (folder / "config.json").read_text(encoding="utf-8")
+    tensors = load_file(folder / "model.safetensors")
+    about = json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
     def refused(words: str) -> None:
         with pytest.raises(InputError, match=words) as error:
@@ -107,7 +108,8 @@ def test_what_is_damaged_or_foreign_is_said_in_one_line(folder: Path) -> None:
         ("{", "no readable config.json"),
         ("[]", "is not a JSON object"),
         ("{}", "is not a network of this program: 'model_config'"),
-        (config.replace("[\n      8,", "[\n      9999999999,"), "from 1 to 4096"),
+        (json.dumps(about | {"model_config": about["model_config"] | {"stages": [[10**10]]}}), "from 1 to 4096"),
+        (json.dumps(about | {"model_config": about["model_config"] | {"stages": [[4]]}}), "size mismatch"),
     ):
         (folder / "config.json").write_text(text, encoding="utf-8")
         refused(words)
