@@ -16,7 +16,7 @@ ROOT_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md", "MODEL_CARD.md", "SECURITY.md")
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)]*)?\))")
 
 
-def on_config(**_: object) -> None:
+def on_config(_config: MkDocsConfig) -> None:
     """Make the link by which mkdocstrings finds the package: the folder src/ under the package's name."""
     link = ROOT / "build" / "typed" / "mnist_cnn"
     link.parent.mkdir(parents=True, exist_ok=True)
