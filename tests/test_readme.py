@@ -217,3 +217,15 @@ def test_committed_files_stay_small() -> None:
     for folder in ("images", "saved_models", "benchmarks"):
         for path in (ROOT / folder).glob("*.*"):
             assert path.stat().st_size < 1_000_000, path
+
+
+def test_every_place_names_the_same_version() -> None:
+    def found(pattern: str, page: str) -> str:
+        match = re.search(pattern, (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert match, page
+        return match[1]
+
+    version = found(r'^version = "(.*)"$', "pyproject.toml")
+    assert found(r"^version: (.*)$", "CITATION.cff") == version
+    assert found(r"^## \[(\d.*?)\]", "CHANGELOG.md") == version
+    assert found(r"^## \[\d.*?\] - (.*)$", "CHANGELOG.md") == found(r'^date-released: "(.*)"$', "CITATION.cff")
