@@ -46,7 +46,7 @@ readme: .venv/installed-dev
 	$(BIN)/python scripts/verify_models.py --write
 
 docs: .venv/installed-dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo build/docs/index.html
 
 verify-models:
