@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: train serve evaluate test test-long notebooks bench readme lock clean
+.PHONY: train serve evaluate test test-long notebooks bench readme docs verify-models lock clean
 
 train: .venv/installed
 	$(BIN)/python src/main.py
@@ -43,6 +43,14 @@ readme: .venv/installed-dev
 	$(BIN)/python scripts/samples.py
 	$(BIN)/python scripts/screenshot.py
 	$(BIN)/python scripts/readme.py
+	$(BIN)/python scripts/verify_models.py --write
+
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo build/docs/index.html
+
+verify-models:
+	$(PYTHON) scripts/verify_models.py
 
 lock: .venv/installed-dev
 	$(BIN)/pip freeze --exclude-editable | sed 's/+.*//' > constraints.txt

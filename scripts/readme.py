@@ -1,6 +1,7 @@
-"""Write what was measured into README.md and MODEL_CARD.md, between their markers."""
+"""Write what was measured into README.md, MODEL_CARD.md and the pages of docs/, between their markers."""
 
 import json
+import os
 import re
 import statistics
 from pathlib import Path
@@ -11,7 +12,7 @@ from mnist_cnn.metrics import ClassScore, Report, as_text
 from mnist_cnn.training.config import PRESETS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "MODEL_CARD.md")
+PAGES = (ROOT / "README.md", ROOT / "MODEL_CARD.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 def read_report(path: Path) -> tuple[dict[str, Any], Report]:
@@ -62,7 +63,7 @@ def presets() -> str:
     lines.append(single("`reader`", about, reader, "[one](benchmarks/reader.json)", spent))
     note = (
         "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; "
-        "those under How it compares ran alone."
+        "those of the [benchmarks](docs/benchmarks.md) ran alone."
     )
     return "\n".join([*lines, "", note])
 
@@ -90,6 +91,15 @@ def table(about: dict[str, Any], report: Report) -> str:
     return "\n".join([summary, "", *head, *rows])
 
 
+def rebased(text: str, folder: Path) -> str:
+    """Let the links of a text, which are relative to the repository, be relative to a folder of it."""
+
+    def moved(link: re.Match[str]) -> str:
+        return f"]({Path(os.path.relpath(ROOT / link[1], folder)).as_posix()})"
+
+    return re.sub(r"\]\(([\w./]+)\)", moved, text)
+
+
 def fill(page: str, sections: dict[str, str]) -> str:
     """Replace what stands between `<!-- name -->` and `<!-- /name -->`."""
     for name, text in sections.items():
@@ -109,11 +119,13 @@ def filled_pages() -> dict[Path, str]:
         "presets": presets(),
         **{path.stem: path.read_text(encoding="utf-8").strip() for path in benchmarks},
         "output": f"```text\n{terminal}\n```",
-        "results": f"{default}\n\n{table(about, report)}",
+        "results": table(about, report),
         "reader results": table(*read_report(ROOT / "benchmarks" / "reader.json")),
     }
-    paths = [ROOT / page for page in PAGES]
-    return {path: fill(path.read_text(encoding="utf-8"), sections) for path in paths}
+    return {
+        path: fill(path.read_text(encoding="utf-8"), {n: rebased(text, path.parent) for n, text in sections.items()})
+        for path in PAGES
+    }
 
 
 if __name__ == "__main__":

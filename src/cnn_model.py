@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.pretrained import read_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,30 @@ class CNN(nn.Module):
                 channels, side = width, side // 2 if downsample else side
             self.stages.append(nn.Sequential(*layers))
         self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str]) -> "CNN":
+        """Load a network that `mnist-cnn export --safetensors` wrote, in eval mode on the CPU.
+
+        Args:
+            source: its folder, or its name on the Hugging Face Hub, OWNER/NAME.
+
+        Raises:
+            InputError: there is none, it is damaged or not of this program, or a library of the extra `hub` is missing.
+        """
+        config, tensors = read_folder(source)
+        try:
+            fields = config["model_config"]
+            stages = tuple(tuple(map(int, stage)) for stage in fields["stages"])
+            with torch.device("meta"):  # no memory for weights that the file does not have
+                network = cls(ModelConfig(**fields | {"stages": stages}))
+            for name, expected in network.state_dict().items():
+                if name in tensors and (tensors[name].dtype != expected.dtype or not tensors[name].isfinite().all()):
+                    raise ValueError(f"{name} is not finite, or not {expected.dtype}")
+            network.load_state_dict(tensors, assign=True)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{source} is not a network of this program: {' '.join(str(error).split())}") from None
+        return network.eval()
 
     def parameter_count(self) -> int:
         """Return the number of trainable parameters; shared weights count once."""

@@ -1,6 +1,7 @@
 """Exports a checkpoint as an .onnx file, which is kept only if its predictions equal the checkpoint's."""
 
 import copy
+import dataclasses
 import statistics
 import sys
 import time
@@ -29,6 +30,7 @@ from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.own_network import Network, OwnNetwork, described
 from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.pretrained import write_folder
 from mnist_cnn.serving.static_page import check_runtime, write_page
 
 Quantized = Literal["int8", "float16"]
@@ -241,12 +243,33 @@ def export_and_tell(
     print(f"{output}: {output.stat().st_size:,} bytes, accuracy {after:.2%} ({checkpoint.name}: {before:.2%})")
 
 
+def export_safetensors(file: Path, folder: Path) -> None:
+    """Write a checkpoint's network as model.safetensors and config.json, for `CNN.from_pretrained`.
+
+    Raises:
+        InputError: the checkpoint cannot be read, is of several networks or of one from outside, or safetensors is not
+            installed.
+    """
+    checkpoint = load_checkpoint(file)
+    if checkpoint.model_config.members > 1:  # type: ignore[union-attr]  # load_checkpoint refused networks from outside
+        raise InputError(f"{file} averages several networks; --safetensors writes one")
+    about = {
+        "architectures": ["CNN"],
+        "model_config": dataclasses.asdict(checkpoint.model_config),
+        "classes": list(checkpoint.classes),
+        "dataset": checkpoint.dataset,
+        "temperature": checkpoint.temperature,
+    }
+    write_folder(folder, about, checkpoint.state_dict)
+
+
 def command(
     checkpoint: Annotated[Path | None, arg(help_behavior_hint=f"(default: {DEFAULT}; for --web what ships)")] = None,
     output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
     quantize: Quantized | None = None,
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
+    safetensors: Path | None = None,
     data_dir: Path | None = None,
     network: str | None = None,
 ) -> None:
@@ -258,6 +281,7 @@ def command(
         quantize: float16 halves the file; int8, a quarter, is kept only if it is also faster.
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         runtime: Folder of the npm package onnxruntime-web, for --web.
+        safetensors: Folder for model.safetensors and config.json, which CNN.from_pretrained loads, in place of .onnx.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
         network: The code of a model that was trained with --network, FILE.py:CLASS, which is run.
     """
@@ -265,7 +289,11 @@ def command(
     if web:
         check_runtime(runtime)
         check_writable(web / "web", "--web")
-    if checkpoint or output or quantize or not web:
+    if safetensors:
+        check_writable(safetensors, "--safetensors")
+        export_safetensors(or_shipped(checkpoint or DEFAULT), safetensors)
+        print(f"{safetensors}: model.safetensors and config.json; CNN.from_pretrained loads them")
+    if output or quantize or not (web or safetensors) or (web and checkpoint):
         checkpoint = or_shipped(checkpoint or DEFAULT)
         model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
         export_and_tell(checkpoint, model, quantize, data_dir, network)

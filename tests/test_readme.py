@@ -1,6 +1,5 @@
-"""README does what it says: its commands run, its numbers are the reports'."""
+"""README and the pages of docs/ do what they say: their commands run, their numbers are the reports'."""
 
-import ast
 import dataclasses
 import importlib.metadata
 import json
@@ -20,17 +19,25 @@ from conftest import ROOT, Program, environment
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.experiments.study import read_rows
 from mnist_cnn.training.config import PRESETS
+from server import serving
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import readme
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+OTHER_PAGES = [ROOT / name for name in ("MODEL_CARD.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
+ALL = "\n".join([README, *(path.read_text(encoding="utf-8") for path in DOCS)])
+
+
+def bash(text: str) -> list[str]:
+    """Return the lines of the bash blocks of a text."""
+    return [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
 
 
 def commands(heading: str) -> list[str]:
-    """Return the lines of the bash blocks below a heading."""
-    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return [line for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
+    """Return the lines of the bash blocks below a heading of README."""
+    return bash(README.split(f"\n## {heading}\n")[1].split("\n## ")[0])
 
 
 @pytest.fixture
@@ -58,9 +65,13 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.mark.usefixtures("shipped")
 def test_pages_say_what_was_measured() -> None:
-    for path, text in readme.filled_pages().items():
-        assert path.read_text(encoding="utf-8") == text, "run `make readme`"
-        assert "<!-- /results -->" in text
+    pages = readme.filled_pages()
+    for path, text in pages.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: run `make readme`"
+    assert "<!-- /results -->" in pages[ROOT / "README.md"]
+    assert "<!-- /results -->" in pages[ROOT / "MODEL_CARD.md"]
+    shown = set(re.findall(r"<!-- (.+) -->\n[^<]", "\n".join(pages.values())))
+    assert {"headline", "presets", "output", *(path.stem for path in (ROOT / "benchmarks").glob("*.md"))} <= shown
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*_seeds.jsonl")), ids=lambda path: path.stem)
@@ -75,7 +86,9 @@ def test_rows_are_of_the_presets_as_they_are(path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="make is for Linux and macOS")
 def test_every_command_of_the_quick_start(clone: Path) -> None:
     path = f"{Path(sys.executable).parent}:{environment()['PATH']}"
-    for command in commands("Quick start"):
+    first = commands("Quick start")
+    assert first[:2] == ["pip install -r requirements.txt", "python src/main.py"]
+    for command in [*first, "python src/evaluate.py"]:
         if command == "make test":
             continue  # it is what is running
         if command.startswith("pip install"):  # everything is installed: look up, change nothing
@@ -106,36 +119,67 @@ def test_no_other_command_changes_what_git_tracks(clone: Path, mnist_data: Path)
     assert not status.stdout
 
 
-PARTS = (
-    "Things to try",
-    "When it is interrupted",
-    "Read your own digits",
-    "Use it in your program",
-    "Draw one in the browser",
-)
-OTHER = [command for part in PARTS for command in commands(part)]
+INLINE = re.findall(r"`(mnist-cnn [a-z][^`]*)`", ALL)
+COMMANDS = sorted({line for line in [*bash(ALL), *INLINE] if line.startswith("mnist-cnn ")})
 
 
-@pytest.mark.parametrize("command", [line for line in OTHER if line.startswith("mnist-cnn") and "evaluate" not in line])
-def test_flags_of_every_other_command_exist(command: str, program: Program) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_flags_of_every_command_exist(command: str, program: Program) -> None:
     result = program(*shlex.split(command), "--help")
     assert result.returncode == 0, result.stderr
 
 
-def test_the_python_example_runs(mnist_data: Path) -> None:
-    reading, example = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    ast.parse(reading)
+def test_readme_is_short_and_every_file_of_its_commands_exists() -> None:
+    assert len(README.split()) <= 1200
+    words = [word.rpartition("@")[2] for line in bash(README) for word in shlex.split(line)]
+    files = [word for word in words if re.fullmatch(r"\w[\w/]*\.\w{2,4}|\w+/[\w/.]+", word) and "runs/" not in word]
+    assert {"images/own_digit.jpg", "samples/page.png", "requirements.txt", "src/main.py"} <= set(files)
+    for file in files:
+        assert (ROOT / file).is_file(), file
+
+
+def test_every_verb_that_the_pages_name_is_one_of_the_makefile() -> None:
+    verbs = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([\w-]+)", ALL, re.MULTILINE))
+    assert {"train", "test", "docs", "verify-models"} <= named <= verbs
+
+
+def python(page: str, number: int) -> str:
+    """Return a Python example of a page."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return textwrap.dedent(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[number])
+
+
+def run_python(example: str, **changes: str) -> list[str]:
+    """Run an example; return the lines that it prints."""
     result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(example)],
-        cwd=ROOT, env=environment(MNIST_CNN_DATA=str(mnist_data)), capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", example], cwd=ROOT, env=environment(**changes), capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
-    accuracy = float(result.stdout.split()[0])
-    assert accuracy == readme.read_report(ROOT / "saved_models" / "mnist_cnn_final.json")[1].accuracy
+    return result.stdout.splitlines()
+
+
+def test_the_example_of_scoring_runs(mnist_data: Path) -> None:
+    (said,) = run_python(python("docs/how-to/train.md", -1), MNIST_CNN_DATA=str(mnist_data))
+    report = readme.read_report(ROOT / "saved_models" / "mnist_cnn_final.json")[1]
+    assert float(said.split()[0]) == report.accuracy
+
+
+def test_the_examples_of_reading_run() -> None:
+    said = run_python(python("README.md", 0))
+    assert [line.split()[0] for line in said] == ["4", "17324", "17324"]
+    assert run_python(python("docs/reference/python.md", 0))[0].startswith("4 ")
+    assert "81080502" in run_python(python("docs/tutorials/engineer.md", 0))[0]
+
+
+def test_the_example_of_asking_the_service_runs() -> None:
+    with serving() as (url, _):
+        example = python("docs/reference/rest.md", 0)
+        assert "http://127.0.0.1:8000" in example
+        assert run_python(example.replace("http://127.0.0.1:8000", url)) == ["4"]
 
 
 def test_the_pictures_are_read_as_the_page_says(tmp_path: Path) -> None:
-    reading = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     lines = [line for line in commands("Read your own digits") if "images/own" in line or "samples/" in line]
     assert len(lines) == 4
     for command in lines:
@@ -146,16 +190,17 @@ def test_the_pictures_are_read_as_the_page_says(tmp_path: Path) -> None:
         assert result.stdout in README
     assert (tmp_path / "steps").is_dir()
     assert (tmp_path / "boxes").is_dir()
-    result = subprocess.run(
-        [sys.executable, "-c", reading], cwd=ROOT, env=environment(), capture_output=True, text=True
-    )
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["4", "17324", "17324"], result.stderr
 
 
 def test_every_local_link_leads_somewhere() -> None:
-    for page in ("README.md", "MODEL_CARD.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
-            assert (ROOT / target).exists(), f"{page} links to {target}"
+    generated = ROOT / "docs" / "reference" / "commands.md"  # when the site is built
+    count = 0
+    for page in [ROOT / "README.md", *OTHER_PAGES, *DOCS]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            path = (page.parent / target).resolve()
+            assert path.exists() or path == generated, f"{page} links to {target}"
+            count += 1
+    assert count > 100
 
 
 def test_constraints_name_a_fitting_version_of_every_requirement() -> None:
@@ -172,3 +217,15 @@ def test_committed_files_stay_small() -> None:
     for folder in ("images", "saved_models", "benchmarks"):
         for path in (ROOT / folder).glob("*.*"):
             assert path.stat().st_size < 1_000_000, path
+
+
+def test_every_place_names_the_same_version() -> None:
+    def found(pattern: str, page: str) -> str:
+        match = re.search(pattern, (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+        assert match, page
+        return match[1]
+
+    version = found(r'^version = "(.*)"$', "pyproject.toml")
+    assert found(r"^version: (.*)$", "CITATION.cff") == version
+    assert found(r"^## \[(\d.*?)\]", "CHANGELOG.md") == version
+    assert found(r"^## \[\d.*?\] - (.*)$", "CHANGELOG.md") == found(r'^date-released: "(.*)"$', "CITATION.cff")
