@@ -1,2 +1,36 @@
-/*! iframe-worker 1.0.4, the shim that lets the search work where pages are opened as files. MIT licence, Copyright (c) 2020-2022 Martin Donath */
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+// Material's search runs in a worker, which browsers refuse to pages that are opened as files. This one runs in a frame.
+
+/** Loads a script into a frame's window. @returns {Promise<void>} */
+const load = (inner, url) =>
+  new Promise((resolve, reject) => {
+    const script = inner.document.createElement("script");
+    Object.assign(script, { src: url, onload: () => resolve(), onerror: reject });
+    inner.document.body.append(script);
+  });
+
+/** A worker's interface to a script in a hidden frame of the same origin. */
+window.IFrameWorker = class extends EventTarget {
+  constructor(url) {
+    super();
+    this.frame = document.createElement("iframe");
+    this.frame.hidden = true;
+    document.body.append(this.frame);
+    this.inner = this.frame.contentWindow;
+    this.inner.postMessage = (data) => {
+      const event = new MessageEvent("message", { data });
+      this.dispatchEvent(event);
+      this.onmessage?.(event);
+    };
+    this.inner.importScripts = (...urls) =>
+      urls.reduce((done, one) => done.then(() => load(this.inner, one)), Promise.resolve());
+    this.ready = load(this.inner, url);
+  }
+
+  postMessage(data) {
+    this.ready.then(() => this.inner.dispatchEvent(new this.inner.MessageEvent("message", { data: structuredClone(data) })));
+  }
+
+  terminate() {
+    this.frame.remove();
+  }
+};
