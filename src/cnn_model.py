@@ -45,7 +45,9 @@ class ModelConfig:
         if not 1 <= self.members <= 100:
             raise InputError(f"members is {self.members}; it must be 1 to 100")
         if self.weight_bits not in (0, *range(2, 9)) or (self.weight_bits and self.looped):
-            raise InputError(f"weight_bits is {self.weight_bits}; it must be 0, or 2 to 8 in a network that is not looped")
+            raise InputError(
+                f"weight_bits is {self.weight_bits}; it must be 0, or 2 to 8 in a network that is not looped"
+            )
         if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
             raise InputError(f"mean is {self.mean} and std {self.std}; they must be finite, std above 0")
 
@@ -95,6 +97,12 @@ class QuantizedConv2d(nn.Conv2d):
     def forward(self, features: Tensor) -> Tensor:
         """Map features [N, in, H, W] to features [N, out, H, W]."""
         return F.conv2d(features, self.quantized(), padding=1)
+
+    def plain(self) -> nn.Conv2d:
+        """Return a convolution in floating point that has the weights in use."""
+        convolution = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1, bias=False)
+        convolution.weight = nn.Parameter(self.quantized().detach())
+        return convolution.train(self.training)
 
 
 class DepthwiseSeparable(nn.Module):

@@ -77,7 +77,7 @@ def source(network: IntegerNetwork) -> str:
         "after": str(network.rescaling.after),
         "positions": positions(network.average),
     }
-    parts = ["head.c", *(["nibbles.c"] if network.bits == 4 else []), "convolution.c"]
+    parts = ["head.c", "nibbles.c" if network.bits == 4 else "bytes.c", "convolution.c"]
     return "".join(filled(part, values) for part in [*parts, *(["block.c"] if residual else []), "predict.c"])
 
 
@@ -104,8 +104,6 @@ def tables(network: IntegerNetwork) -> str:
         f"#define PLACE(y, x) {place if network.space_to_depth else '((y + 1) * 30 + x + 1)'}",
         f"#define CHANNELS {last.outputs} /* of the last layer's input */",
         f"#define POSITIONS {(last.side // last.pool) ** 2}",
-        f"#define ADD {'add_nibbles' if nibbles else 'add_products'}",
-        f"#define ADDED {8 if nibbles else 128} /* to each weight as it is stored */",
         f"#define WEIGHTS(inputs) ((inputs) {'/ 4' if nibbles else '* 2'}) /* elements for two outputs */",
         "",
         f"typedef {'uint32_t' if nibbles else 'uint8_t'} weight_t;",
@@ -148,7 +146,7 @@ def layer_row(number: int, layer: IntegerLayer) -> str:
         f"multipliers_{number}",
         f"offsets_{number}",
         f"{layer.inputs}, {layer.outputs}, {layer.side + 2 * (1 - padding)}, {padding}, {layer.pool}",
-        f"{rescaling.before}, {rescaling.after}",
+        f"{rescaling.before}, {rescaling.after}, {layer.limit}",
     ]
     if residual:
         values.append(f"depthwise_{layer.group}, pointwise_{layer.group}")

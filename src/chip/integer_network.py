@@ -43,7 +43,7 @@ class Rescaling:
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerLayer:
-    """A convolution, or a residual block, with max pooling; outputs are uint8.
+    """A convolution, or a residual block, with max pooling; outputs are integers 0..`limit`.
 
     Attributes:
         group: number of the weights; layers of one group share them.
@@ -52,6 +52,7 @@ class IntegerLayer:
         depthwise_shift: bits that are rounded off the sums of the depthwise convolution, so that they fit int16.
         side: of the input's square of positions.
         pool: side of the squares of positions of which the maximum is kept.
+        limit: largest output, at most 255.
         rescaling: to the unit of the output.
     """
 
@@ -61,6 +62,7 @@ class IntegerLayer:
     depthwise_shift: int
     side: int
     pool: int
+    limit: int
     rescaling: Rescaling
 
     @property
@@ -74,7 +76,7 @@ class IntegerLayer:
         return self.weights.shape[0]
 
     def apply(self, features: Integers, padding: int) -> Integers:
-        """Map features [N, side, side, in], 0..255, to [N, side', side', out], 0..255.
+        """Map features [N, side, side, in], 0..255, to [N, side', side', out], 0..`limit`.
 
         Args:
             features: the input.
@@ -84,10 +86,10 @@ class IntegerLayer:
             sums = depthwise_sums(features, self.depthwise)
             sums = (sums + (1 << self.depthwise_shift >> 1)) >> self.depthwise_shift
             result = self.rescaling.apply(product(sums, self.weights.T), features)
-            return pooled(result.clip(0, 255), self.pool)
+            return pooled(result.clip(0, self.limit), self.pool)
         matrix = self.weights.transpose(2, 3, 1, 0).reshape(-1, self.outputs)
         sums = product(patches(features, padding), matrix)
-        return self.rescaling.apply(pooled(sums, self.pool)).clip(0, 255)
+        return self.rescaling.apply(pooled(sums, self.pool)).clip(0, self.limit)
 
 
 @dataclass(frozen=True, kw_only=True)

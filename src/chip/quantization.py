@@ -44,14 +44,15 @@ def quantized(network: Network, classes: tuple[str, ...], images: Tensor, source
             "--preset chip or --preset tiny"
         )
     config = network.config
+    bits = config.weight_bits or 8
+    limits = input_limits(parts, bits)
     groups: dict[int, int] = {}
     unit, center, side = 1 / (255 * config.std), 255 * config.mean, 28 if config.looped else 14
     layers = []
-    for part in parts:
+    for part, limit in zip(parts, [*limits[1:], 255], strict=True):
         group = groups.setdefault(shared_weights(part), len(groups))
-        layer = quantized_layer(part, group, config.weight_bits or 8, side, unit, center)
-        layers.append(layer)
-        unit, center, side = part.largest / 255, 0.0, side // part.pool
+        layers.append(quantized_layer(part, group, bits, side, unit, center, limit))
+        unit, center, side = part.largest / limit, 0.0, side // part.pool
     matrix, bias = as_reals(network.classifier.weight), as_reals(network.classifier.bias)
     if not config.average:
         channels = layers[-1].outputs
@@ -60,10 +61,9 @@ def quantized(network: Network, classes: tuple[str, ...], images: Tensor, source
     positions = side * side if config.average else 1
     scale = scale * unit / positions
     bounds = 255 * positions * np.abs(integers).sum(axis=1)
-    packs = 0 < config.weight_bits <= 4 and all(layer.inputs % 4 == 0 for layer in layers)
     return IntegerNetwork(
         classes=classes,
-        bits=4 if packs else 8,
+        bits=4 if packs(parts, bits) else 8,
         space_to_depth=not config.looped,
         background=round(255 * config.mean),
         layers=tuple(layers),
@@ -78,7 +78,28 @@ def shared_weights(part: FloatLayer) -> int:
     return id(part.module if part.depthwise is None else part.module.convolution)
 
 
-def quantized_layer(part: FloatLayer, group: int, bits: int, side: int, unit: float, center: float) -> IntegerLayer:
+def largest_sum(part: FloatLayer, bits: int) -> int:
+    """Return the largest sum, of either sign, of a convolution's weights of one output, times inputs 0..1."""
+    weights = per_channel(part.weights, bits)[0].reshape(len(part.weights), -1)
+    return int(max(weights.clip(min=0).sum(axis=1).max(), -weights.clip(max=0).sum(axis=1).min()))
+
+
+def packs(parts: list[FloatLayer], bits: int) -> bool:
+    """Return whether two outputs can share a word: weights of 4 bits, inputs in fours, sums of pixels in 16 bits."""
+    quads = all(part.depthwise is None and part.weights.shape[1] % 4 == 0 for part in parts)
+    return bits <= 4 and quads and 255 * largest_sum(parts[0], bits) < 2**15
+
+
+def input_limits(parts: list[FloatLayer], bits: int) -> list[int]:
+    """Return the largest input of each layer, at most 255: lower where sums have to fit 16 bits for any input."""
+    if not packs(parts, bits):
+        return [255] * len(parts)
+    return [min(255, (2**15 - 1) // largest_sum(part, bits)) for part in parts]
+
+
+def quantized_layer(
+    part: FloatLayer, group: int, bits: int, side: int, unit: float, center: float, limit: int
+) -> IntegerLayer:
     """Quantize a layer.
 
     Args:
@@ -88,8 +109,9 @@ def quantized_layer(part: FloatLayer, group: int, bits: int, side: int, unit: fl
         side: of its input's square of positions.
         unit: of its input.
         center: the input, in units, that stands for 0.
+        limit: largest output.
     """
-    out_unit = part.largest / 255
+    out_unit = part.largest / limit
     if part.depthwise is None:
         weights, scale = per_channel(part.weights, bits)
         rows = weights.reshape(len(weights), -1)
@@ -112,6 +134,7 @@ def quantized_layer(part: FloatLayer, group: int, bits: int, side: int, unit: fl
         depthwise_shift=shift,
         side=side,
         pool=part.pool,
+        limit=limit,
         rescaling=step,
     )
 

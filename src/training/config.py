@@ -185,7 +185,7 @@ PRESETS = {
         ),
     ),
     "chip": Preset(
-        ModelConfig(stages=((16,), (28, 28), (28, 28, 28)), shared=True, average=True, weight_bits=4),
+        ModelConfig(stages=((16,), (24, 24), (32,)), average=True, weight_bits=4),
         TrainConfig(
             preset="chip",
             epochs=60,

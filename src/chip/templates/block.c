@@ -34,8 +34,9 @@ static void residual_block(const layer_t *layer, const uint8_t *input, uint8_t *
                     uint8_t value;
                     for (unsigned k = 0; k < width; ++k)
                         sum += filtered[k] * *weights++;
-                    value = to_byte(rescaled(sum, layer->multipliers[j],
-                                             layer->offsets[j] + skipped[j] * layer->skip_multiplier, layer));
+                    value = limited(rescaled(sum, layer->multipliers[j],
+                                             layer->offsets[j] + skipped[j] * layer->skip_multiplier, layer),
+                                    layer->limit);
                     if (i == 0 || value > output[j])
                         output[j] = value;
                 }

@@ -4,6 +4,12 @@
  */
 #include "mnist_cnn.h"
 
+#ifdef __GNUC__
+#define SEPARATE __attribute__((noinline))
+#else
+#define SEPARATE
+#endif
+
 $tables
 typedef struct {
     const weight_t *weights; /* of two outputs each, in the order of rows, columns and inputs */
@@ -14,6 +20,7 @@ typedef struct {
     uint8_t padding;          /* zeros around it, 0 or 1 */
     uint8_t pool;             /* side of the squares of positions whose maximum is kept */
     uint8_t before, after;    /* bits: ((sum >> before) * multiplier + offset) >> after is the output */
+    uint8_t limit;            /* of the output */
 $fields} layer_t;
 
 static const layer_t layers[] = {
@@ -23,15 +30,15 @@ static uint8_t even_map[$even_bytes], odd_map[$odd_bytes]; /* [row][column][chan
 static int32_t sums[$widest];
 
 /* Adds the products of inputs and weights to two outputs' totals; weights are stored with 128 added. */
-static inline void add_products(const uint8_t *input, const uint8_t *weights, unsigned count, uint32_t totals[2])
+SEPARATE static void add_products(const uint8_t *input, const uint8_t *weights, unsigned count, uint32_t totals[2])
 {
-    const uint8_t *end = input + count;
+    const uint8_t *const end = input + count;
     uint32_t first = totals[0], second = totals[1];
 
-    while (input != end) {
+    do {
 $unrolled        input += $step;
         weights += 2 * $step;
-    }
+    } while (input != end);
     totals[0] = first;
     totals[1] = second;
 }

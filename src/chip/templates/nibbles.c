@@ -1,29 +1,41 @@
-/* The same for weights of 4 bits, stored with 8 added: a word has those of four inputs.
+/* Adds the products of inputs and weights of two outputs, modulo 2^16 each, to the halves of a word.
  *
- * One multiplication serves two outputs, whose sums share a word: 16 products of at most 15 * 255 fit into 16 bits.
+ * Weights are stored in 4 bits with 8 added, those of four inputs in a word: one multiplication serves both outputs.
+ * By itself it fits the eight registers that a Cortex-M0 computes with.
  */
-static inline void add_nibbles(const uint8_t *input, const uint32_t *weights, unsigned count, uint32_t totals[2])
+SEPARATE static uint32_t add_nibbles(const uint8_t *input, const uint32_t *weights, unsigned count, uint32_t both)
 {
-    uint32_t first = totals[0], second = totals[1];
+    const uint8_t *const end = input + count;
 
-    while (count) {
-        const unsigned block = count < 16 ? count : 16;
-        const uint8_t *end = input + block;
-        uint32_t both = 0;
+    do {
+        const uint32_t word = *weights++;
+        both += input[0] * (word & 0x000F000F);
+        both += input[1] * (word >> 4 & 0x000F000F);
+        both += input[2] * (word >> 8 & 0x000F000F);
+        both += input[3] * (word >> 12 & 0x000F000F);
+        input += 4;
+    } while (input != end);
+    return both;
+}
 
-        do {
-            const uint32_t word = *weights++;
-            both += input[0] * (word & 0x000F000F);
-            both += input[1] * ((word >> 4) & 0x000F000F);
-            both += input[2] * ((word >> 8) & 0x000F000F);
-            both += input[3] * ((word >> 12) & 0x000F000F);
-            input += 4;
-        } while (input != end);
-        first += both & 0xFFFF;
-        second += both >> 16;
-        count -= block;
+static int32_t signed_half(uint32_t word)
+{
+    return (int32_t)((word & 0xFFFF) ^ 0x8000) - 0x8000;
+}
+
+/* Convolves one position's rows for two outputs; added is the sum of its inputs. The results fit 16 bits. */
+static inline void convolve_two(const layer_t *layer, const uint8_t *corner, const weight_t *weights, unsigned rows,
+                                unsigned count, uint32_t added, int32_t results[2])
+{
+    uint32_t both = 0;
+
+    for (; rows; --rows) {
+        both = add_nibbles(corner, weights, count, both);
+        corner += layer->side * layer->inputs;
+        weights += 3 * WEIGHTS(layer->inputs);
     }
-    totals[0] = first;
-    totals[1] = second;
+    both -= added * 0x00080008;
+    results[0] = signed_half(both);
+    results[1] = signed_half((both - (uint32_t)results[0]) >> 16);
 }
 
