@@ -45,9 +45,7 @@ class ModelConfig:
         if not 1 <= self.members <= 100:
             raise InputError(f"members is {self.members}; it must be 1 to 100")
         if self.weight_bits not in (0, *range(2, 9)) or (self.weight_bits and self.looped):
-            raise InputError(
-                f"weight_bits is {self.weight_bits}; it must be 0, or 2 to 8 in a network that is not looped"
-            )
+            raise InputError(f"weight_bits is {self.weight_bits}; it must be 0, or 2 to 8 unless the network is looped")
         if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
             raise InputError(f"mean is {self.mean} and std {self.std}; they must be finite, std above 0")
 
@@ -92,7 +90,8 @@ class QuantizedConv2d(nn.Conv2d):
     def quantized(self) -> Tensor:
         """Return the weights [out, in, 3, 3] in use: multiples, up to `largest`, of each output channel's scale."""
         scale = self.weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30) / self.largest
-        return self.weight + ((self.weight / scale).round() * scale - self.weight).detach()
+        rounded: Tensor = (self.weight / scale).round() * scale
+        return self.weight + (rounded - self.weight).detach()
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [N, in, H, W] to features [N, out, H, W]."""

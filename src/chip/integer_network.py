@@ -68,12 +68,12 @@ class IntegerLayer:
     @property
     def inputs(self) -> int:
         """Channels of the input."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     @property
     def outputs(self) -> int:
         """Channels of the output."""
-        return self.weights.shape[0]
+        return int(self.weights.shape[0])
 
     def apply(self, features: Integers, padding: int) -> Integers:
         """Map features [N, side, side, in], 0..255, to [N, side', side', out], 0..`limit`.
@@ -147,7 +147,7 @@ def normalized(images: Pixels) -> Integers:
     stretched = ((pixels - darkest) * reciprocal + (1 << 15)) >> 16
     border = stretched[:, [0, -1]].sum(axis=(1, 2)) + stretched[:, :, [0, -1]].sum(axis=(1, 2))
     dark_on_light = 2 * border > 255 * BORDER_PIXELS
-    return np.where(dark_on_light[:, None, None], 255 - stretched, stretched)
+    return np.asarray(np.where(dark_on_light[:, None, None], 255 - stretched, stretched))
 
 
 def arranged(pixels: Integers, background: int, space_to_depth: bool) -> Integers:
@@ -170,9 +170,8 @@ def patches(features: Integers, padding: int) -> Integers:
 def depthwise_sums(features: Integers, weights: Integers) -> Integers:
     """Convolve each channel of [N, side, side, C] by itself, with zeros around: the same shape."""
     padded, side = np.pad(features, ((0, 0), (1, 1), (1, 1), (0, 0))), features.shape[1]
-    return sum(  # type: ignore[return-value]
-        padded[:, y : y + side, x : x + side] * weights[:, y, x] for y in range(3) for x in range(3)
-    )
+    products = [padded[:, y : y + side, x : x + side] * weights[:, y, x] for y in range(3) for x in range(3)]
+    return np.asarray(np.sum(products, axis=0))
 
 
 def product(rows: Integers, matrix: Integers) -> Integers:

@@ -10,7 +10,7 @@ from mnist_cnn.chip.integer_network import IntegerLayer, IntegerNetwork, Integer
 def paired(rows: Integers) -> Integers:
     """Interleave the weights [out, K] of two outputs each: [out / 2, K, 2], an odd last one with zeros."""
     rows = np.pad(rows, ((0, len(rows) % 2), (0, 0)))
-    return rows.reshape(-1, 2, rows.shape[1]).transpose(0, 2, 1)
+    return np.asarray(rows.reshape(-1, 2, rows.shape[1]).transpose(0, 2, 1))
 
 
 def packed_bytes(rows: Integers) -> Integers:
@@ -32,7 +32,7 @@ def packed_nibbles(rows: Integers) -> Integers:
 
 def rows_of(layer: IntegerLayer) -> Integers:
     """Lay out a convolution's weights as [out, 9 * in], in the order of rows, columns and channels."""
-    return layer.weights.transpose(0, 2, 3, 1).reshape(layer.outputs, -1)
+    return np.asarray(layer.weights.transpose(0, 2, 3, 1).reshape(layer.outputs, -1))
 
 
 @dataclass(frozen=True, kw_only=True)
