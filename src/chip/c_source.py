@@ -66,7 +66,7 @@ def source(network: IntegerNetwork) -> str:
     values = {
         "tables": tables(network),
         "fields": BLOCK_FIELDS if residual else "",
-        "layers": "".join(map(layer_row, range(len(network.layers)), network.layers)),
+        "layers": "".join(layer_row(number, layer, residual) for number, layer in enumerate(network.layers)),
         "even_bytes": str(even),
         "odd_bytes": str(odd),
         "widest": str(widest(network)),
@@ -137,8 +137,8 @@ def array(kind: str, name: str, values: Iterable[int]) -> str:
     return f"static const {kind} {name}[] = {{\n{body}\n}};\n"
 
 
-def layer_row(number: int, layer: IntegerLayer) -> str:
-    """Write a layer's entry in the table of layers."""
+def layer_row(number: int, layer: IntegerLayer, blocks: bool) -> str:
+    """Write a layer's entry in the table of layers, with the fields of blocks if the network has `blocks`."""
     residual, padding = layer.depthwise is not None, int(number > 0)
     rescaling = layer.rescaling
     values = [
@@ -148,7 +148,7 @@ def layer_row(number: int, layer: IntegerLayer) -> str:
         f"{layer.inputs}, {layer.outputs}, {layer.side + 2 * (1 - padding)}, {padding}, {layer.pool}",
         f"{rescaling.before}, {rescaling.after}, {layer.limit}",
     ]
-    if residual:
-        values.append(f"depthwise_{layer.group}, pointwise_{layer.group}")
+    if blocks:
+        values.append(f"depthwise_{layer.group}, pointwise_{layer.group}" if residual else "0, 0")
         values.append(f"{rescaling.skip_multiplier}, {layer.depthwise_shift}")
     return f"    {{{', '.join(values)}}},\n"

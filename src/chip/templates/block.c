@@ -33,7 +33,7 @@ static void residual_block(const layer_t *layer, const uint8_t *input, uint8_t *
                     int32_t sum = 0;
                     uint8_t value;
                     for (unsigned k = 0; k < width; ++k)
-                        sum += filtered[k] * *weights++;
+                        sum += (int32_t)filtered[k] * *weights++;
                     value = limited(rescaled(sum, layer->multipliers[j],
                                              layer->offsets[j] + skipped[j] * layer->skip_multiplier, layer),
                                     layer->limit);
