@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +100,7 @@ def counted(folder: Path, core: Core, level: str, images: Pixels) -> tuple[Any, 
     """Run on QEMU's board.
 
     Returns:
-        The logits, int64 [N, classes], and per image: instructions, and cycles if every branch is taken.
+        The logits, int64 [N, classes], and per image: instructions and estimated cycles.
     """
     plugin, counts = folder / "count.so", folder / "counts.txt"
     run(["gcc", "-O2", "-shared", "-fPIC", str(BOARD / "count.c"), "-o", plugin], folder)
@@ -112,19 +111,15 @@ def counted(folder: Path, core: Core, level: str, images: Pixels) -> tuple[Any, 
     output = run([*machine, "-plugin", f"{plugin},counts={counts}"], folder, as_idx(images))
     symbols = [line.split()[-2:] for line in run(["arm-none-eabi-nm", "board.o"], folder).splitlines()]
     own = {name for kind, name in symbols if kind in "tTU"}
-    executed: Counter[str] = Counter()
-    for address, (function, instruction) in disassembled(folder).items():
-        executed[instruction] += counts_of(counts).get(address, 0) if function in own else 0
-    cycles = sum(count * cycles_of(instruction, core) for instruction, count in executed.items())
-    return logits_of(output), {
-        "instructions": sum(executed.values()) / len(images),
-        "cycles": cycles / len(images),
-    }
-
-
-def counts_of(path: Path) -> dict[int, int]:
-    """Read how often the instruction at each address was executed."""
-    return {int(line.split()[0], 16): int(line.split()[1]) for line in path.read_text().splitlines()}
+    instructions = disassembled(folder)
+    executed = cycles = 0
+    for line in counts.read_text().splitlines():
+        place, count, taken = int(line.split()[0], 16), *map(int, line.split()[1:])
+        function, instruction = instructions.get(place, ("", ""))
+        if function in own:
+            executed += count
+            cycles += cycles_of(instruction, count, taken, core)
+    return logits_of(output), {"instructions": executed / len(images), "cycles": cycles / len(images)}
 
 
 def disassembled(folder: Path) -> dict[int, tuple[str, str]]:
@@ -138,14 +133,19 @@ def disassembled(folder: Path) -> dict[int, tuple[str, str]]:
     return found
 
 
-def cycles_of(instruction: str, core: Core) -> int:
-    """Return the cycles of an instruction: 2 of a transfer, 1 and 1 per register of several, 1 of arithmetic."""
+def cycles_of(instruction: str, count: int, taken: int, core: Core) -> int:
+    """Estimate the cycles of an instruction that was executed `count` times and left by a branch `taken` times.
+
+    Two for a transfer, one and one per register for several, one for arithmetic and a branch that is not taken.
+    """
     name = instruction.split()[0].removesuffix(".n").removesuffix(".w")
     if MULTIPLE.fullmatch(name):
         registers = instruction[instruction.index("{") :].count(",") + 1
-        return 1 + registers + (core.popped if "pc" in instruction else 0)
+        return count * (1 + registers + (core.popped if "pc" in instruction else 0))
     if TRANSFER.fullmatch(name):
-        return 2
+        return 2 * count
     if name in ("bl", "blx"):
-        return core.call
-    return core.branch if name in ("b", "bx") or CONDITIONAL.fullmatch(name) else 1
+        return core.call * count
+    if name in ("b", "bx") or CONDITIONAL.fullmatch(name):
+        return count + (core.branch - 1) * taken
+    return count

@@ -1,4 +1,4 @@
-"""Write what was measured into README.md and MODEL_CARD.md, between their markers."""
+"""Write what was measured into README.md, MODEL_CARD.md and docs/chip.md, between their markers."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from mnist_cnn.metrics import ClassScore, Report, as_text
 from mnist_cnn.training.config import PRESETS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "MODEL_CARD.md")
+PAGES = ("README.md", "MODEL_CARD.md", "docs/chip.md")
 
 
 def read_report(path: Path) -> tuple[dict[str, Any], Report]:

@@ -1,7 +1,8 @@
-/* A plugin for QEMU (TCG plugins, version 1 of their interface): counts how often each instruction is executed.
+/* A plugin for QEMU (TCG plugins, version 1 of their interface): counts how often each instruction is executed, and
+ * how often another than the next in memory follows it, which is a branch that is taken.
  *
  * The functions that it takes from QEMU are declared here, so that it compiles without QEMU's headers. At the end it
- * writes a line for each address below 1 MiB to the file that the argument names: address in hexadecimal, count.
+ * writes a line for each address below 1 MiB to the file that the argument names: address in hexadecimal, both counts.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -17,17 +18,23 @@ extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qem
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
 extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
+extern size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *);
 extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *, void (*)(unsigned, void *), int, void *);
 extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);
 
 int qemu_plugin_version = 1;
-static uint64_t counts[1 << 19]; /* an instruction begins at an even address */
+static struct { uint64_t count, taken; size_t size; } seen[1 << 19]; /* an instruction begins at an even address */
+static size_t previous;
 static char path[4096];
 
-static void executed(unsigned processor, void *count)
+static void executed(unsigned processor, void *place)
 {
+    const size_t here = (size_t)place;
+
     (void)processor;
-    ++*(uint64_t *)count;
+    seen[previous].taken += here != previous + seen[previous].size / 2;
+    ++seen[here].count;
+    previous = here;
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
@@ -36,8 +43,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
     for (size_t i = 0; i < qemu_plugin_tb_n_insns(block); ++i) {
         struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, i);
         const uint64_t place = qemu_plugin_insn_vaddr(instruction) / 2;
-        if (place < sizeof counts / sizeof counts[0])
-            qemu_plugin_register_vcpu_insn_exec_cb(instruction, executed, 0, &counts[place]);
+        if (place < sizeof seen / sizeof seen[0]) {
+            seen[place].size = qemu_plugin_insn_size(instruction);
+            qemu_plugin_register_vcpu_insn_exec_cb(instruction, executed, 0, (void *)(size_t)place);
+        }
     }
 }
 
@@ -49,9 +58,10 @@ static void finish(qemu_plugin_id_t id, void *data)
     (void)data;
     if (!file)
         return;
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; ++i)
-        if (counts[i])
-            fprintf(file, "%lx %llu\n", (unsigned long)(2 * i), (unsigned long long)counts[i]);
+    for (size_t i = 0; i < sizeof seen / sizeof seen[0]; ++i)
+        if (seen[i].count)
+            fprintf(file, "%lx %llu %llu\n", (unsigned long)(2 * i), (unsigned long long)seen[i].count,
+                    (unsigned long long)seen[i].taken);
     fclose(file);
 }
 

@@ -188,7 +188,7 @@ PRESETS = {
         ModelConfig(stages=((16,), (24, 24), (32,)), average=True, weight_bits=4),
         TrainConfig(
             preset="chip",
-            epochs=30,
+            epochs=25,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),

@@ -19,9 +19,12 @@ static void convolve_at(const layer_t *layer, const uint8_t *input, unsigned y, 
     const weight_t *weights = layer->weights + WEIGHTS(inputs) * (3 * top + left);
     uint32_t added = 0;
 
-    for (unsigned row = 0; row < rows; ++row)
-        for (unsigned i = 0; i < count; ++i)
-            added += corner[row * side * inputs + i];
+    for (unsigned row = 0; row < rows; ++row) {
+        const uint8_t *value = corner + row * side * inputs;
+        const uint8_t *const end = value + count;
+        while (value != end)
+            added += *value++;
+    }
     for (unsigned output = 0; output < layer->outputs; output += 2) {
         int32_t results[2];
 

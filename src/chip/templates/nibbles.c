@@ -9,10 +9,10 @@ SEPARATE static uint32_t add_nibbles(const uint8_t *input, const uint32_t *weigh
 
     do {
         const uint32_t word = *weights++;
-        both += input[0] * (word & 0x000F000F);
-        both += input[1] * (word >> 4 & 0x000F000F);
-        both += input[2] * (word >> 8 & 0x000F000F);
-        both += input[3] * (word >> 12 & 0x000F000F);
+        both += (word >> 12 & 0x000F000F) * input[3];
+        both += (word >> 8 & 0x000F000F) * input[2];
+        both += (word >> 4 & 0x000F000F) * input[1];
+        both += (word & 0x000F000F) * input[0];
         input += 4;
     } while (input != end);
     return both;
