@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_cnn.chip.c_source import c_files
-from mnist_cnn.chip.packing import Sizes, map_sizes, sizes_of
-from mnist_cnn.chip.quantization import MAX_SIZE, quantized
-from mnist_cnn.common.errors import InputError
+from mnist_cnn.chip.packing import Sizes, sizes_of
+from mnist_cnn.chip.quantization import quantized
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset, with_classes
 from mnist_cnn.evaluate import infer
@@ -47,12 +46,6 @@ def write_c(file: Path, folder: Path, data_dir: Path | None = None, network: str
     model = checkpoint.build_model()
     dataset = with_classes(load_dataset(checkpoint.dataset, data_dir), checkpoint.classes, file)
     integers = quantized(model, checkpoint.classes, dataset.train.images[:CALIBRATION_IMAGES], file)
-    sizes = sizes_of(integers)
-    if max(sizes.tables, *map_sizes(integers)) > MAX_SIZE:
-        raise InputError(
-            f"{file} takes {sizes.tables:,} bytes of tables and {sizes.ram:,} of buffers, more than sizes of 16 bits "
-            "can count; train a smaller network, such as --preset chip or --preset tiny"
-        )
     labels = dataset.test.labels.numpy()
     found = integers.infer(dataset.test.images[:, 0].numpy()).argmax(axis=1)
     expected = infer(model, dataset.test).numpy().argmax(axis=1)
@@ -61,5 +54,7 @@ def write_c(file: Path, folder: Path, data_dir: Path | None = None, network: str
         with atomic_write(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return Written(
-        sizes=sizes, accuracy=float((found == labels).mean()), float_accuracy=float((expected == labels).mean())
+        sizes=sizes_of(integers),
+        accuracy=float((found == labels).mean()),
+        float_accuracy=float((expected == labels).mean()),
     )

@@ -35,14 +35,8 @@ def quantized(network: Network, classes: tuple[str, ...], images: Tensor, source
             f"{source} is {kind}, of which no C can be written; name one network of a preset such as chip or tiny with "
             "--checkpoint"
         )
+    check_size(network, source)
     parts = float_layers(network, images, QUANTILE)
-    weights = sum(one.weights.size for one in {id(part.module): part for part in parts}.values())
-    weights += network.classifier.weight.numel()
-    if weights > MAX_SIZE:
-        raise InputError(
-            f"{source} has {weights:,} weights, more than sizes of 16 bits can count; train a smaller network, such as "
-            "--preset chip or --preset tiny"
-        )
     config = network.config
     bits = config.weight_bits or 8
     limits = input_limits(parts, bits)
@@ -71,6 +65,25 @@ def quantized(network: Network, classes: tuple[str, ...], images: Tensor, source
         average=config.average,
         rescaling=rescaling(scale * LOGIT_UNIT, bias * LOGIT_UNIT, bounds),
     )
+
+
+def check_size(network: CNN, source: Path) -> None:
+    """Check that weights and maps can be counted in 16 bits.
+
+    Raises:
+        InputError: there are more.
+    """
+    weights = sum(parameter.numel() for parameter in network.parameters() if parameter.ndim > 1)
+    side, largest = 28 if network.config.looped else 14, 0
+    for number, stage in enumerate(network.config.stages, start=1):
+        shrunk = side // 2 if number < len(network.config.stages) else side
+        largest = max(largest, *(side**2 * width for width in stage[:-1]), shrunk**2 * stage[-1])
+        side = shrunk
+    if max(weights, largest) > MAX_SIZE:
+        raise InputError(
+            f"{source} has {weights:,} weights and maps of up to {largest:,} values, more than sizes of 16 bits can "
+            "count; train a smaller network, such as --preset chip or --preset tiny"
+        )
 
 
 def shared_weights(part: FloatLayer) -> int:

@@ -19,9 +19,9 @@ void loop() {
     const int digit = mnist_cnn_predict(pixels, logits);
     const unsigned long taken = micros() - start;
     Serial.print(digit);
-    for (int16_t logit : logits) {
+    for (int i = 0; i < MNIST_CNN_CLASSES; ++i) {
         Serial.print(' ');
-        Serial.print(logit);
+        Serial.print(logits[i]);
     }
     Serial.print(F(" us "));
     Serial.println(taken);
