@@ -236,7 +236,7 @@ def test_the_arduino_sketch_compiles(digits: Dataset, tmp_path: Path) -> None:
         "-x",
         "c++",
         "-c",
-        sketch,
+        str(sketch),
     ]
     subprocess.run([*command, "-o", "sketch.o"], cwd=tmp_path, check=True)
     subprocess.run(["avr-gcc", "-mmcu=atmega2560", "-Os", *STRICT, "-c", "mnist_cnn.c"], cwd=tmp_path, check=True)
