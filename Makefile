@@ -37,6 +37,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/distributed.py
+	$(BIN)/python benchmarks/chip.py
 
 readme: .venv/installed-dev
 	$(BIN)/python scripts/own_digit.py

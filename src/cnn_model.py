@@ -34,6 +34,8 @@ class ModelConfig:
     """Standard deviation of the training pixels, as a share of 255."""
     members: int = 1
     """Networks of this architecture whose logits are averaged."""
+    weight_bits: int = 0
+    """Bits of each weight of a 3x3 convolution, 2 to 8, times a scale per output channel; 0: floating point."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -44,6 +46,8 @@ class ModelConfig:
             raise InputError(f"stages {self.stages} and classes {self.classes} must hold numbers from 1 to 4096")
         if not 1 <= self.members <= 100:
             raise InputError(f"members is {self.members}; it must be 1 to 100")
+        if self.weight_bits not in (0, *range(2, 9)) or (self.weight_bits and self.looped):
+            raise InputError(f"weight_bits is {self.weight_bits}; it must be 0, or 2 to 8 unless the network is looped")
         if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
             raise InputError(f"mean is {self.mean} and std {self.std}; they must be finite, std above 0")
 
@@ -72,6 +76,34 @@ class Normalize(nn.Module):
         border = torch.cat([scaled[:, :, 0], scaled[:, :, -1], scaled[:, :, :, 0], scaled[:, :, :, -1]], dim=2)
         dark_on_light = border.mean(dim=2)[:, :, None, None] > 0.5
         return (torch.where(dark_on_light, 1 - scaled, scaled) - self.mean) / self.std
+
+
+class QuantizedConv2d(nn.Conv2d):
+    """A 3x3 convolution without bias whose weights are integers of a few bits, times a scale per output channel.
+
+    Gradients pass through the rounding unchanged (straight-through: Bengio et al. 2013, arXiv 1308.3432, section 4).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bits: int) -> None:
+        """Build the layer, with random weights from torch's global generator."""
+        super().__init__(in_channels, out_channels, 3, padding=1, bias=False)
+        self.largest = 2 ** (bits - 1) - 1
+
+    def quantized(self) -> Tensor:
+        """Return the weights [out, in, 3, 3] in use: multiples, up to `largest`, of each output channel's scale."""
+        scale = self.weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-30) / self.largest
+        rounded: Tensor = (self.weight / scale).round() * scale
+        return self.weight + (rounded - self.weight).detach()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [N, in, H, W] to features [N, out, H, W]."""
+        return F.conv2d(features, self.quantized(), padding=1)
+
+    def plain(self) -> nn.Conv2d:
+        """Return a convolution in floating point that has the weights in use."""
+        convolution = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1, bias=False)
+        convolution.weight = nn.Parameter(self.quantized().detach())
+        return convolution.train(self.training)
 
 
 class DepthwiseSeparable(nn.Module):
@@ -133,7 +165,7 @@ class CNN(nn.Module):
             layers: list[nn.Module] = []
             for position, width in enumerate(stage, start=1):
                 recurrent = config.looped and channels == width
-                conv = DepthwiseSeparable(width) if recurrent else nn.Conv2d(channels, width, 3, padding=1, bias=False)
+                conv = DepthwiseSeparable(width) if recurrent else convolution(channels, width, config.weight_bits)
                 if config.shared or recurrent:
                     conv = convolutions.setdefault((channels, width), conv)
                 downsample = position == len(stage) and number < len(config.stages)
@@ -244,6 +276,11 @@ class Ensemble(nn.Module):
 def build(config: ModelConfig) -> CNN | Ensemble:
     """Build a network, with random weights from torch's global generator."""
     return CNN(config) if config.members == 1 else Ensemble(config)
+
+
+def convolution(channels: int, width: int, bits: int) -> nn.Conv2d:
+    """Build a 3x3 convolution without bias, its weights of `bits` bits, or floating point if that is 0."""
+    return QuantizedConv2d(channels, width, bits) if bits else nn.Conv2d(channels, width, 3, padding=1, bias=False)
 
 
 def block(convolution: nn.Conv2d | DepthwiseSeparable, downsample: bool) -> list[nn.Module]:

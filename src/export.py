@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tyro.conf import arg
 
-from mnist_cnn.cnn_model import CNN
+from mnist_cnn.chip.c_export import write_c
+from mnist_cnn.cnn_model import CNN, QuantizedConv2d
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
@@ -88,6 +89,8 @@ def fused(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
     pool = [layers.pop()] if isinstance(layers[-1], nn.MaxPool2d) else []
     convolution = layers.pop()
     assert isinstance(convolution, nn.Conv2d)
+    if isinstance(convolution, QuantizedConv2d):
+        convolution = convolution.plain()
     if pool and (norm.weight < 0).any():
         return [convolution, *pool, norm, nn.ReLU()]
     return [fuse_conv_bn_eval(convolution, norm), nn.ReLU(), *pool]
@@ -263,6 +266,20 @@ def export_safetensors(file: Path, folder: Path) -> None:
     write_folder(folder, about, checkpoint.state_dict)
 
 
+def export_c_and_tell(checkpoint: Path, folder: Path, data_dir: Path | None, network: str | None) -> None:
+    """Write a checkpoint as C and print what it became.
+
+    Raises:
+        InputError: as in `write_c`.
+    """
+    written = write_c(checkpoint, folder, data_dir, network)
+    sizes = written.sizes
+    print(
+        f"{folder}: {sizes.tables:,} bytes of weights and tables, {sizes.ram:,} of RAM, {sizes.multiply_adds:,} "
+        f"multiply-adds, accuracy {written.accuracy:.2%} ({checkpoint.name}: {written.float_accuracy:.2%})"
+    )
+
+
 def command(
     checkpoint: Annotated[Path | None, arg(help_behavior_hint=f"(default: {DEFAULT}; for --web what ships)")] = None,
     output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
@@ -270,6 +287,7 @@ def command(
     web: Path | None = None,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     safetensors: Path | None = None,
+    c: Path | None = None,
     data_dir: Path | None = None,
     network: str | None = None,
 ) -> None:
@@ -282,9 +300,15 @@ def command(
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         safetensors: Folder for model.safetensors and config.json, which CNN.from_pretrained loads, in place of .onnx.
+        c: Folder for C source instead, in integers and without dependencies: for microcontrollers.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
         network: The code of a model that was trained with --network, FILE.py:CLASS, which is run.
     """
+    if c:
+        if output or quantize or web or safetensors:
+            raise InputError("--c writes C only; leave out --output, --quantize, --web and --safetensors, or --c")
+        export_c_and_tell(or_shipped(checkpoint or DEFAULT), c, data_dir, network)
+        return
     model = PACKAGED
     if web:
         check_runtime(runtime)

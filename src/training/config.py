@@ -31,7 +31,7 @@ MIN_STEPS = 60  # `fast` reaches 60 % validation accuracy on the bundled digits 
 class TrainConfig:
     """Train a digit classifier, evaluate it once on the test split, save it and draw the figures."""
 
-    preset: Literal["default", "fast", "tiny", "micro", "best", "reader", "fine-tune"] = "default"
+    preset: Literal["default", "fast", "tiny", "micro", "chip", "best", "reader", "fine-tune"] = "default"
     """Network and settings; the other flags override the settings."""
     config: Path | None = None
     """Settings that override the preset's: a run's report (saved_models/NAME_final.json), or your own JSON file."""
@@ -182,6 +182,16 @@ PRESETS = {
             filter_learning_rate=0.05,
             label_smoothing=0.0,
             augment=AugmentConfig(rotation=3, shift=0.03, scale=0.03, shear=0.04, elastic=0, serif=0, degrade=0),
+        ),
+    ),
+    "chip": Preset(
+        ModelConfig(stages=((16,), (24, 24), (32,)), average=True, weight_bits=4),
+        TrainConfig(
+            preset="chip",
+            epochs=25,
+            filter_learning_rate=0.05,
+            label_smoothing=0.0,
+            augment=AugmentConfig(rotation=6, shift=0.05, scale=0.06, shear=0.08, elastic=0, serif=0, degrade=0),
         ),
     ),
     "fine-tune": Preset(
