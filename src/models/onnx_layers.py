@@ -1,6 +1,7 @@
 """What can be seen of a network: its activations, and how many weights it has."""
 
 import math
+from dataclasses import dataclass
 
 from mnist_cnn.models.onnx_file import read_onnx
 
@@ -20,16 +21,42 @@ def count_weights(content: bytes) -> int:
     return sum(math.prod(file.initializers[stored.get(name, name)]) for name in learned)
 
 
+@dataclass(frozen=True)
+class LastLayer:
+    """Names of the values of a linear last layer: features [N, size], weights [classes, size], biases [classes]."""
+
+    features: str
+    weights: str
+    biases: str
+
+
+def find_last_layer(content: bytes) -> LastLayer | None:
+    """Find the linear layer that computes the logits of an .onnx file; None if they are computed otherwise."""
+    last = [node for node in read_onnx(content).nodes if node.outputs[0] == "logits"]
+    linear = [node for node in last if node.operator == "Gemm" and node.attributes.get("transB") == 1]
+    return LastLayer(*linear[0].inputs) if linear else None
+
+
 def with_outputs(content: bytes, names: tuple[str, ...]) -> bytes:
     """Make values of an .onnx file outputs, too: where messages are joined, protobuf merges their fields."""
-    outputs = b"".join(field(OUTPUT, field(NAME, name.encode())) for name in names)
+    outputs = b"".join(field(OUTPUT, named(name)) for name in names)
     return content + field(GRAPH, outputs)
+
+
+def named(name: str) -> bytes:
+    """Encode a name as field 1."""
+    return field(NAME, name.encode())
 
 
 def field(tag: bytes, content: bytes) -> bytes:
     """Encode a length-delimited field."""
-    length, size = len(content), b""
-    while length > 127:
-        size += bytes([length & 127 | 128])
-        length >>= 7
-    return tag + size + bytes([length]) + content
+    return tag + varint(len(content)) + content
+
+
+def varint(number: int) -> bytes:
+    """Encode a number of any length."""
+    encoded = b""
+    while number > 127:
+        encoded += bytes([number & 127 | 128])
+        number >>= 7
+    return encoded + bytes([number])

@@ -8,9 +8,10 @@ from types import ModuleType
 from typing import Any
 
 from mnist_cnn import classifier, fusion, reading
-from mnist_cnn.classifier import Classifier
+from mnist_cnn.classifier import Classifier, Model
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.models.onnx_layers import activation_names, count_weights, with_outputs
+from mnist_cnn.models.onnx_gradient import GRADIENT, with_gradient
+from mnist_cnn.models.onnx_layers import activation_names, count_weights, find_last_layer, with_outputs
 from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
 from mnist_cnn.serving import explain
@@ -72,9 +73,19 @@ def page_data(reader: Classifier) -> dict[str, Any]:
     """Return what the page needs to know: the model, and the constants of each module that has a twin in JavaScript."""
     model = describe_model(reader) | {"weight": reader.weight, "reads_digits": reader.reads_digits}
     if isinstance(reader.model, OnnxModel):
-        layers = activation_names(reader.model.content)
-        model |= {"layers": layers, "outputs": list(with_outputs(b"", layers))}
+        model |= extensions(reader.model.content)
     return {"model": model, "constants": {module.__name__.rsplit(".", 1)[-1]: constants(module) for module in TWINS}}
+
+
+def extensions(content: bytes) -> dict[str, Any]:
+    """Return what the page appends to an .onnx file to see its layers and to run it backwards, with the values' names."""
+    layers, last, extended = activation_names(content), find_last_layer(content), with_gradient(content)
+    names = [last.features, last.weights, last.biases] if last else []
+    found: dict[str, Any] = {"layers": layers, "last_layer": names, "outputs": [*with_outputs(b"", (*layers, *names))]}
+    if extended:
+        file, inputs = extended
+        found |= {"backward": [*file[len(content) :]], "inputs": inputs, "gradient": GRADIENT}
+    return found
 
 
 def describe_model(reader: Classifier) -> dict[str, Any]:
@@ -88,10 +99,19 @@ def describe_model(reader: Classifier) -> dict[str, Any]:
         "classes": list(reader.classes),
         "accuracy": float(metadata["accuracy"]) if "accuracy" in metadata else None,
         "weights": count_weights(model.content) if isinstance(model, OnnxModel) else None,
+        "explains": explained(model),
         "temperature": float(metadata["temperature"]),
         "probability_threshold": model.probability_threshold,
         "ood_threshold": model.ood_threshold,
     }
+
+
+def explained(model: Model) -> list[str]:
+    """List what can be shown of a model: its layers, last features and gradient."""
+    if not isinstance(model, OnnxModel):
+        return []
+    linear, chain = find_last_layer(model.content) is not None, with_gradient(model.content) is not None
+    return ["layers", *(["features"] if linear else []), *(["gradient"] if chain else [])]
 
 
 def constants(module: ModuleType) -> dict[str, Any]:
