@@ -4,55 +4,55 @@ Backpropagation is written as operators of ONNX, so ONNX Runtime computes it, in
 """
 
 from mnist_cnn.models.onnx_file import Node, read_onnx
-from mnist_cnn.models.onnx_layers import GRAPH, OUTPUT, field, find_last_layer, named, varint
+from mnist_cnn.models.onnx_layers import GRAPH, OUTPUT, field, find_last_layer, named, stored_shape, varint
 
 NODE, INPUT = b"\x0a", b"\x5a"  # tags: fields 1 and 11 of GraphProto
 GRADIENT = "image_gradient"  # name of the output, [1, 1, 28, 28]
+LOGITS = "weights_of_logits"
 FLOAT, INTEGERS = 1, 7  # types of TensorProto and AttributeProto
 
 
-def with_gradient(content: bytes) -> tuple[bytes, tuple[str, ...]] | None:
+def with_gradient(content: bytes) -> tuple[bytes, dict[str, tuple[int, ...]]] | None:
     """Extend a network that is a chain of convolutions, ReLUs, max-pooling and one linear layer.
 
     Returns:
-        The file, which has `GRADIENT` as another output, and the names of its new inputs: weights of the logits,
+        The file, which has `GRADIENT` as another output, and its new inputs with their shapes: weights of the logits,
         [1, classes], and for each activation weights of its maps, [1, channels, 1, 1]. The gradient is that of the
         weighted sum of the logits plus half the weighted sum of the maps' squares, with respect to the normalised
         image. None if the network is no such chain.
     """
-    file = read_onnx(content)
-    last = find_last_layer(content)
-    by_output = {node.outputs[0]: node for node in file.nodes}
-    stored = {node.outputs[0]: node.inputs[0] for node in file.nodes if node.operator == "Cast"}
+    file, last = read_onnx(content), find_last_layer(content)
     if last is None:
         return None
-    nodes, inputs, shapes = [operation("MatMul", ("weights_of_logits", last.weights), "g_features")], [], []
-    classes = file.initializers[stored.get(last.weights, last.weights)][0]
-    value, gradient, channels = last.features, "g_features", 0
-    while (node := by_output[value]).operator in BACKWARD:
-        if node.operator == "Relu":
-            weights = by_output[node.inputs[0]].inputs[1]
-            channels = file.initializers[stored.get(weights, weights)][0]
-            inputs.insert(0, f"weights_of_{value}")
-            shapes.insert(0, (1, channels, 1, 1))
+    by_output = {node.outputs[0]: node for node in file.nodes}
+    [classes, _] = stored_shape(file, last.weights) or (0, 0)
+    nodes, inputs = [operation("MatMul", (LOGITS, last.weights), "g_features")]
+    inputs: dict[str, tuple[int, ...]] = {}
+    value, gradient, depth = last.features, "g_features", 0
+    while depth != 1:  # until a convolution of the image itself
+        node = by_output[value]
+        if node.operator not in BACKWARD:
+            return None
+        if node.operator == "Conv":
+            shape = stored_shape(file, node.inputs[1])
+            if shape is None or node.attributes.get("group") != 1:
+                return None
+            inputs = {f"weights_of_relu_of_{value}": (1, shape[0], 1, 1)} | inputs
+            depth = shape[1]
         nodes += BACKWARD[node.operator](node, gradient)
         value, gradient = node.inputs[0], f"g_{node.inputs[0]}"
-        if node.operator == "Conv" and file.initializers[stored.get(node.inputs[1], node.inputs[1])][1] == 1:
-            break
-    else:
-        return None
     nodes.append(operation("Identity", (gradient,), GRADIENT))
-    inputs, shapes = ["weights_of_logits", *inputs], [(1, classes), *shapes]
+    inputs = {LOGITS: (1, classes)} | inputs
     graph = b"".join(field(NODE, node) for node in nodes)
-    graph += b"".join(field(INPUT, value_info(*put)) for put in zip(inputs, shapes, strict=True))
-    return content + field(GRAPH, graph + field(OUTPUT, named(GRADIENT))), tuple(inputs)
+    graph += b"".join(field(INPUT, value_info(*put)) for put in inputs.items())
+    return content + field(GRAPH, graph + field(OUTPUT, named(GRADIENT))), inputs
 
 
 def through_relu(node: Node, gradient: str) -> list[bytes]:
     """Add the gradient of the maps' own squares, and stop it where the activation is 0."""
     value, before = node.outputs[0], node.inputs[0]
     return [
-        operation("Mul", (value, f"weights_of_{value}"), f"own_{value}"),
+        operation("Mul", (value, f"weights_of_relu_of_{before}"), f"own_{value}"),
         operation("Add", (gradient, f"own_{value}"), f"sum_{value}"),
         operation("Sign", (value,), f"sign_{value}"),
         operation("Mul", (f"sum_{value}", f"sign_{value}"), f"g_{before}"),

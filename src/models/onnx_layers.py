@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from mnist_cnn.models.onnx_file import read_onnx
+from mnist_cnn.models.onnx_file import OnnxFile, Shape, read_onnx
 
 GRAPH, OUTPUT, NAME = b"\x3a", b"\x62", b"\x0a"  # tags: fields 7 of ModelProto, 12 of GraphProto, 1 of ValueInfoProto
 
@@ -13,12 +13,26 @@ def activation_names(content: bytes) -> tuple[str, ...]:
     return tuple(node.outputs[0] for node in read_onnx(content).nodes if node.operator == "Relu")
 
 
+def filter_names(content: bytes) -> tuple[str, ...]:
+    """Name the filters [channels, inputs, height, width] that make each activation; none if they are made otherwise."""
+    file = read_onnx(content)
+    made = {node.outputs[0]: node for node in file.nodes}
+    before = [made[node.inputs[0]] for node in file.nodes if node.operator == "Relu"]
+    found = [node.inputs[1] for node in before if node.operator == "Conv" and stored_shape(file, node.inputs[1])]
+    return tuple(found) if len(found) == len(before) else ()
+
+
 def count_weights(content: bytes) -> int:
     """Count the weights and biases of the convolutions and linear layers of an .onnx file."""
     file = read_onnx(content)
-    stored = {node.outputs[0]: node.inputs[0] for node in file.nodes if node.operator == "Cast"}  # in half precision
     learned = {name for node in file.nodes if node.operator in ("Conv", "Gemm") for name in node.inputs[1:]}
-    return sum(math.prod(file.initializers[stored.get(name, name)]) for name in learned)
+    return sum(math.prod(stored_shape(file, name) or (0,)) for name in learned)
+
+
+def stored_shape(file: OnnxFile, name: str) -> Shape | None:
+    """Return the shape of weights that are stored as they are or in half precision; None of other values."""
+    stored = {node.outputs[0]: node.inputs[0] for node in file.nodes if node.operator == "Cast"}
+    return file.initializers.get(stored.get(name, name))
 
 
 @dataclass(frozen=True)
@@ -32,8 +46,9 @@ class LastLayer:
 
 def find_last_layer(content: bytes) -> LastLayer | None:
     """Find the linear layer that computes the logits of an .onnx file; None if they are computed otherwise."""
-    last = [node for node in read_onnx(content).nodes if node.outputs[0] == "logits"]
-    linear = [node for node in last if node.operator == "Gemm" and node.attributes.get("transB") == 1]
+    file = read_onnx(content)
+    last = [node for node in file.nodes if node.outputs[0] == "logits" and node.operator == "Gemm"]
+    linear = [node for node in last if node.attributes.get("transB") == 1 and stored_shape(file, node.inputs[1])]
     return LastLayer(*linear[0].inputs) if linear else None
 
 

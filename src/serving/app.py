@@ -69,6 +69,7 @@ def create_app(classifier: Classifier, max_body: int = 10_000_000, allow_origin:
         f"{API}/read",
         f"{API}/explain",
         f"{API}/features",
+        f"{API}/filter",
         f"{API}/gradient",
         f"{API}/last_layer",
         f"{API}/model",
@@ -160,6 +161,14 @@ def add_api(app: FastAPI, service: Service) -> None:
     async def last_layer() -> schemas.LastLayer:
         """Return the parameters of the last layer."""
         return schemas.LastLayer(**service.last_layer())
+
+    @app.get(f"{API}/filter", tags=["model"], responses={422: PROBLEMS[422]})
+    async def show_filter(
+        layer: Annotated[int, Query(ge=0, description="index of the layer")],
+        channel: Annotated[int, Query(ge=0, description="index of its feature map")],
+    ) -> schemas.Filter:
+        """Return the filter that makes a feature map."""
+        return schemas.Filter(**service.filter(layer, channel))
 
     @app.get(f"{API}/model", tags=["model"])
     async def model() -> ModelInfo:

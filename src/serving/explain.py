@@ -12,7 +12,7 @@ import onnxruntime
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.models.onnx_gradient import GRADIENT, with_gradient
-from mnist_cnn.models.onnx_layers import LastLayer, activation_names, find_last_layer, with_outputs
+from mnist_cnn.models.onnx_layers import LastLayer, activation_names, filter_names, find_last_layer, with_outputs
 from mnist_cnn.models.onnx_model import Floats, OnnxModel
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pictures.preprocess import SIDE
@@ -48,7 +48,8 @@ class Explainer:
         self.model, self.names = model, activation_names(model.content)
         self.last_layer = find_last_layer(model.content)
         last = self.last_layer and (self.last_layer.features, self.last_layer.weights, self.last_layer.biases)
-        self.session = session(with_outputs(model.content, (*self.names, *(last or ()))))
+        self.filters = filter_names(model.content)
+        self.session = session(with_outputs(model.content, (*self.names, *self.filters, *(last or ()))))
 
     def explain(self, image: Pixels, digit: int) -> Explanation:
         """Explain why an image, uint8 [28, 28] in MNIST's style, is a digit, the index of a class."""
@@ -75,6 +76,19 @@ class Explainer:
         weights, biases = self.session.run([layer.weights, layer.biases], {"pixels": blank})
         return weights, biases
 
+    def filter(self, layer: int, channel: int) -> npt.NDArray[np.float32]:
+        """Return what makes a feature map of the layer before: float32 [inputs, height, width].
+
+        Raises:
+            InputError: there is none, or it is not stored as it is.
+        """
+        blank = np.zeros((1, SIDE, SIDE), np.uint8)
+        if layer < len(self.filters):
+            [filters] = self.session.run([self.filters[layer]], {"pixels": blank})
+            if channel < len(filters):
+                return np.asarray(filters[channel])
+        raise InputError(f"{self.model.metadata['name']} has no filter {channel} of layer {layer} to show")
+
     def linear_layer(self) -> LastLayer:
         """Return the last layer.
 
@@ -91,8 +105,7 @@ class Explainer:
         extended = with_gradient(self.model.content)
         if extended is None:
             return None
-        ready = session(extended[0])
-        return ready, {put.name: np.zeros(put.shape, np.float32) for put in ready.get_inputs() if put.name in extended[1]}
+        return session(extended[0]), {name: np.zeros(shape, np.float32) for name, shape in extended[1].items()}
 
     def gradient(self, image: Pixels, logits: dict[int, float], maps: dict[tuple[int, int], float]) -> Floats:
         """Return by how much each grey of an image raises logits and activations.

@@ -153,6 +153,15 @@ class LastLayer(BaseModel):
     biases: list[float]
 
 
+class Filter(BaseModel):
+    """The filter that makes a feature map."""
+
+    inputs: int = Field(description="maps of the layer before, or 1 for the image")
+    height: int
+    width: int
+    values: list[float]
+
+
 class Gradient(BaseModel):
     """By how much each grey of an image raises what was asked for."""
 

@@ -148,6 +148,17 @@ class Service:
         weights, biases = self.explains().last_weights()
         return {"size": weights.shape[1], "weights": encoded(weights), "biases": biases.tolist()}
 
+    def filter(self, layer: int, channel: int) -> dict[str, Any]:
+        """Return the filter of a feature map: a `schemas.Filter`.
+
+        Raises:
+            RefusedError: the model is a .pth.
+            InputError: there is no such filter.
+        """
+        values = self.explains().filter(layer, channel)
+        sizes = dict(zip(("inputs", "height", "width"), values.shape, strict=True))
+        return sizes | {"values": values.ravel().tolist()}
+
     async def gradient(
         self, request: Request, logits: dict[int, float], maps: dict[tuple[int, int], float]
     ) -> dict[str, Any]:

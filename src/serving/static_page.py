@@ -11,7 +11,7 @@ from mnist_cnn import classifier, fusion, reading
 from mnist_cnn.classifier import Classifier, Model
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.models.onnx_gradient import GRADIENT, with_gradient
-from mnist_cnn.models.onnx_layers import activation_names, count_weights, find_last_layer, with_outputs
+from mnist_cnn.models.onnx_layers import activation_names, count_weights, filter_names, find_last_layer, with_outputs
 from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
 from mnist_cnn.serving import explain
@@ -81,7 +81,9 @@ def extensions(content: bytes) -> dict[str, Any]:
     """Return what the page appends to an .onnx file to see its layers and to run it backwards, with the values' names."""
     layers, last, extended = activation_names(content), find_last_layer(content), with_gradient(content)
     names = [last.features, last.weights, last.biases] if last else []
-    found: dict[str, Any] = {"layers": layers, "last_layer": names, "outputs": [*with_outputs(b"", (*layers, *names))]}
+    filters = filter_names(content)
+    outputs = with_outputs(b"", (*layers, *filters, *names))
+    found: dict[str, Any] = {"layers": layers, "filters": filters, "last_layer": names, "outputs": [*outputs]}
     if extended:
         file, inputs = extended
         found |= {"backward": [*file[len(content) :]], "inputs": inputs, "gradient": GRADIENT}

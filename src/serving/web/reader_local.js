@@ -45,7 +45,21 @@ export async function modelInfo(progress) {
 export const read = ({ photo, strokes }, several, progress) => send({ photo, strokes, several }, progress);
 
 /** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
-export const explain = (image, digit) => send({ image, digit }, () => null);
+export const explain = (image, digit) => call("explain", image, digit);
+
+/** The last features of images, bytes one after the other. */
+export const features = (images) => call("features", images);
+
+/** The parameters of the last layer. */
+export const lastLayer = () => call("lastLayer");
+
+/** The filter of a feature map. */
+export const filter = (layer, channel) => call("filter", { layer, channel });
+
+/** By how much each grey of an image raises one class against another, or a feature map. */
+export const gradient = (image, what) => call("gradient", { image, ...what });
+
+const call = (task, ...given) => send({ task, given }, () => null);
 
 async function send(message, progress) {
   const { worker } = await loaded();
