@@ -26,7 +26,7 @@ def with_gradient(content: bytes) -> tuple[bytes, dict[str, tuple[int, ...]]] | 
         return None
     by_output = {node.outputs[0]: node for node in file.nodes}
     [classes, _] = stored_shape(file, last.weights) or (0, 0)
-    nodes, inputs = [operation("MatMul", (LOGITS, last.weights), "g_features")]
+    nodes = [operation("MatMul", (LOGITS, last.weights), "g_features")]
     inputs: dict[str, tuple[int, ...]] = {}
     value, gradient, depth = last.features, "g_features", 0
     while depth != 1:  # until a convolution of the image itself

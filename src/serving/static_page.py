@@ -62,7 +62,7 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     html = (WEB / "index.html").read_text(encoding="utf-8")
     policy = f'<head>\n  <meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     (folder / "index.html").write_text(html.replace("<head>", policy, 1), encoding="utf-8")
-    for file in (*WEB.glob("*.js"), WEB / "style.css", WEB / "icon.svg"):
+    for file in (*WEB.glob("*.js"), *WEB.glob("mnist*.*"), WEB / "style.css", WEB / "icon.svg"):
         if not file.stem.startswith(("docs", "reader")):
             shutil.copyfile(file, web / file.name)
     shutil.copyfile(WEB / "reader_local.js", web / "reader.js")
