@@ -29,7 +29,7 @@ from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.own_network import Network, OwnNetwork, described
 from mnist_cnn.pictures.image_io import Pixels
-from mnist_cnn.serving.static_page import check_runtime, write_page
+from mnist_cnn.serving.static_page import check_runtime, write_page, write_single_file
 
 Quantized = Literal["int8", "float16"]
 MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint
@@ -246,6 +246,7 @@ def command(
     output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
     quantize: Quantized | None = None,
     web: Path | None = None,
+    single_file: bool = False,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     data_dir: Path | None = None,
     network: str | None = None,
@@ -257,6 +258,7 @@ def command(
         output: The .onnx file to write.
         quantize: float16 halves the file; int8, a quarter, is kept only if it is also faster.
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
+        single_file: With --web, write the page as one file there, index.html, which opens by double click.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.
         network: The code of a model that was trained with --network, FILE.py:CLASS, which is run.
@@ -264,14 +266,19 @@ def command(
     model = PACKAGED
     if web:
         check_runtime(runtime)
-        check_writable(web / "web", "--web")
+        check_writable(web if single_file else web / "web", "--web")
     if checkpoint or output or quantize or not web:
         checkpoint = or_shipped(checkpoint or DEFAULT)
         model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
         export_and_tell(checkpoint, model, quantize, data_dir, network)
     if web:
-        write_page(model, web, runtime)
-        print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")
+        page, how = web / "index.html", f"any web server shows it, such as python -m http.server --directory {web}"
+        if single_file:
+            write_single_file(model, page, runtime)
+            how = f"{page.stat().st_size:,} bytes that open by double click"
+        else:
+            write_page(model, web, runtime)
+        print(f"page: {page}; {how}")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "export.py") -> None:

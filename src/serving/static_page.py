@@ -1,24 +1,29 @@
 """The page without a server: static files that read digits in the browser alone."""
 
 import gzip
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 from mnist_cnn import classifier, fusion, reading
 from mnist_cnn.classifier import Classifier, Model
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.common.files import atomic_write
 from mnist_cnn.models.onnx_gradient import GRADIENT, with_gradient
 from mnist_cnn.models.onnx_layers import activation_names, count_weights, filter_names, find_last_layer, with_outputs
 from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
 from mnist_cnn.serving import explain
+from mnist_cnn.serving.single_file import BUNDLE, pack
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS, WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs"), "ort-wasm-simd-threaded.wasm"
-RUNTIME = (*SCRIPTS, WASM)
+RUNTIME = (*SCRIPTS, WASM, BUNDLE)
+OFFLINE = "offline.js"
 TWINS = (
     *(candidates, classifier, contrast, detections, digit_crop, explain, fusion, image_io, lines),
     *(preprocess, reading, spotter),
@@ -66,7 +71,27 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
         if not file.stem.startswith(("docs", "reader")):
             shutil.copyfile(file, web / file.name)
     shutil.copyfile(WEB / "reader_local.js", web / "reader.js")
-    shutil.copytree(WEB / "local", web / "local", dirs_exist_ok=True)
+    shutil.copytree(WEB / "local", web / "local", dirs_exist_ok=True, ignore=shutil.ignore_patterns(OFFLINE))
+    write_service_worker(folder)
+
+
+def write_service_worker(folder: Path) -> None:
+    """Write what keeps the files of the page, by which browsers notice that one of them is new."""
+    files = sorted(path for path in [folder / "index.html", *(folder / "web").rglob("*")] if path.is_file())
+    version = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+    paths = ["./", *(path.relative_to(folder).as_posix() for path in files if path.name != "index.html")]
+    source = (WEB / "local" / OFFLINE).read_text(encoding="utf-8")
+    head = f"const VERSION = {json.dumps(version)}, FILES = {json.dumps(paths)};\n"
+    (folder / OFFLINE).write_text(head + source, encoding="utf-8")
+
+
+def write_single_file(model: Path, file: Path, package: Path) -> None:
+    """Write the page of an .onnx model as one .html; see `write_page`."""
+    with TemporaryDirectory() as folder:
+        write_page(model, Path(folder), package)
+        content = pack(Path(folder), package)
+    with atomic_write(file) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def page_data(reader: Classifier) -> dict[str, Any]:

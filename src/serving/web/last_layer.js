@@ -10,6 +10,7 @@
 const PULL = 0.003; // towards the shipped weights: half of it times the squared distance is added to the loss
 const KEPT = 4; // weight of what must not be forgotten, beside 1 of what is taught
 const STEPS = 150;
+const ROUNDS = 20; // of power iteration
 const SLICE = 10; // steps between which the page may do something else
 
 /** The logits of an image's features, which begin at `start`. */
@@ -78,13 +79,15 @@ function gradient(examples, changes, classes) {
   const slope = changes.map((value) => PULL * value);
   for (const { places, given, shipped, goal, weight } of examples) {
     const total = [...shipped];
-    places.forEach((place, k) => {
-      for (let digit = 0; digit < classes; digit += 1) total[digit] += given[k] * changes[place * classes + digit];
-    });
+    for (let k = 0; k < places.length; k += 1) {
+      const first = places[k] * classes;
+      for (let digit = 0; digit < classes; digit += 1) total[digit] += given[k] * changes[first + digit];
+    }
     const misses = softmax(total).map((share, digit) => weight * (share - goal[digit]));
-    places.forEach((place, k) => {
-      for (let digit = 0; digit < classes; digit += 1) slope[place * classes + digit] += given[k] * misses[digit];
-    });
+    for (let k = 0; k < places.length; k += 1) {
+      const first = places[k] * classes;
+      for (let digit = 0; digit < classes; digit += 1) slope[first + digit] += given[k] * misses[digit];
+    }
   }
   return slope;
 }
@@ -92,12 +95,12 @@ function gradient(examples, changes, classes) {
 /** A bound on the second derivatives of the loss, by power iteration. */
 function largestCurvature(examples, size) {
   let [vector, length] = [new Float64Array(size).fill(1 / Math.sqrt(size)), 0];
-  for (let round = 0; round < 20; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     const next = new Float64Array(size);
     for (const { places, given, weight } of examples) {
       let dot = 0;
-      places.forEach((place, k) => (dot += given[k] * vector[place]));
-      places.forEach((place, k) => (next[place] += weight * given[k] * dot));
+      for (let k = 0; k < places.length; k += 1) dot += given[k] * vector[places[k]];
+      for (let k = 0; k < places.length; k += 1) next[places[k]] += weight * given[k] * dot;
     }
     length = Math.hypot(...next);
     vector = next.map((value) => value / length);

@@ -6,7 +6,12 @@ let sent = 0;
 let loading = null;
 let show = () => null; // shows how much has been loaded
 const loaded = () => (loading ??= load());
-loaded().catch(() => null); // whoever asks is told
+loaded().then(keepForOffline, () => null); // whoever asks is told
+
+// The next visit needs no network, where the browser allows it: on https and on this machine.
+function keepForOffline() {
+  if (location.protocol !== "file:") navigator.serviceWorker?.register("offline.js").catch(() => null);
+}
 
 function load() {
   const worker = new Worker(new URL("local/worker.js", import.meta.url), { type: "module" });

@@ -26,7 +26,7 @@ function labelButton(name, label) {
 
 async function add(label) {
   const image = seen();
-  if (isEmpty() || !image) return tell("Draw one digit first; then say which one it is.");
+  if (isEmpty() || !image) return (element("lesson").textContent = "Draw one digit first; then say which one it is.");
   await keep(image.flat(), label);
   clear();
   show();
@@ -34,9 +34,9 @@ async function add(label) {
 
 // Nothing can be pressed while one thing is done.
 async function busy(task) {
-  element("teach").inert = true;
+  for (const part of ["teach", "labels"]) element(part).inert = true;
   await task().catch(({ message }) => tell(`That did not work: ${message}`));
-  element("teach").inert = false;
+  for (const part of ["teach", "labels"]) element(part).inert = false;
 }
 
 async function teachIt() {
@@ -55,7 +55,7 @@ function show(first = "") {
     button.ariaLabel = `It is a ${classes[label]}; ${counts[label]} taught`;
   });
   const wanted = counts.indexOf(Math.min(...counts));
-  const ask = counts[wanted] < ENOUGH ? `Draw a ${classes[wanted]} above, then press it here.` : "That is enough: let it learn.";
+  const ask = counts[wanted] < ENOUGH ? `Draw a ${classes[wanted]}, then press it here, or its key.` : "That is enough: let it learn.";
   element("lesson").textContent = ask;
   element("learn").disabled = element("take-back").disabled = samples.length === 0;
   element("keep-hand").disabled = element("forget").disabled = samples.length === 0;
