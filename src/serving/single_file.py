@@ -26,15 +26,16 @@ const $unpacked = (text) => new Response(Uint8Array.from(atob(text), (letter) =>
 PAGE = """
 const inline = (path) => new Response($unpacked(document.getElementById(path).textContent));
 const program = document.currentScript.textContent;
+const listen = `await new Promise((done) => {
+  addEventListener("message", ({ data }) => done((self.inline = (path) => new Response(data[path]))), { once: true });
+});`;
 function startWorker() {
-  const source = `(async () => { ${program.slice(0, program.indexOf("\\n// The page itself."))}
-    let inline;
-    await new Promise((done) => addEventListener("message", ({ data }) => done((inline = (path) => new Response(data[path]))), { once: true }));
-    self.inline = inline; await $load("web/local/worker.js"); })();`;
-  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
-  const worker = new Worker(url);
+  const modules = program.slice(0, program.indexOf("\\n// The page itself."));
+  const source = `(async () => { ${modules}\n${listen}\nawait $load("web/local/worker.js"); })();`;
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const files = [...document.querySelectorAll("script[type='application/octet-stream']")].map(({ id }) => id);
-  Promise.all(files.map(async (path) => [path, await inline(path).arrayBuffer()])).then((all) => worker.postMessage(Object.fromEntries(all)));
+  const contents = files.map(async (path) => [path, await inline(path).arrayBuffer()]);
+  Promise.all(contents).then((all) => worker.postMessage(Object.fromEntries(all)));
   return worker;
 }
 self.inline = inline;
@@ -103,6 +104,7 @@ def as_function(path: str, text: str) -> str:
     text = re.sub(r'\bimport\("([^"]+)"\)', rf'$load($at("\1", "{path}"))', text)
     text = text.replace('new Worker(new URL("local/worker.js", import.meta.url), { type: "module" })', "startWorker()")
     text = re.sub(r"\bfetch\(new URL\(([^,]+), import\.meta\.url\)\)", rf'self.inline($at(\1, "{path}"))', text)
-    text = text.replace("import.meta.url", json.dumps(f"file:///{path}"))
+    text = re.sub(r"^.*wasmPaths = new URL.*$", "", text, flags=re.M)  # the bundle has its glue
+    text = text.replace("import.meta.url", json.dumps(f"https://page.invalid/{path}"))  # nothing is loaded from there
     text = re.sub(r"^//# sourceMappingURL.*$", "", text, flags=re.M)
     return f'$made["{path}"] = async () => {{\n{text}\nreturn {{ {", ".join(names)} }};\n}};'

@@ -103,7 +103,7 @@ def page_data(reader: Classifier) -> dict[str, Any]:
 
 
 def extensions(content: bytes) -> dict[str, Any]:
-    """Return what the page appends to an .onnx file to see its layers and to run it backwards, with the values' names."""
+    """Return what the page appends to an .onnx file to see inside and to run it backwards, and the values' names."""
     layers, last, extended = activation_names(content), find_last_layer(content), with_gradient(content)
     names = [last.features, last.weights, last.biases] if last else []
     filters = filter_names(content)
