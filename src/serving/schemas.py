@@ -114,6 +114,7 @@ class ModelInfo(ModelName):
     accuracy: float | None = Field(description="on the dataset's test split; null if it was not measured")
     weights: int | None = Field(description="of its convolutions and linear layers; null for a .pth")
     explains: list[str] = Field(description="what can be asked of it beside answers: layers, features, gradient")
+    links: dict[str, str] = Field(description="where the package's source, documentation, ... are")
     temperature: float
     probability_threshold: float
     ood_threshold: float

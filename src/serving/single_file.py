@@ -97,6 +97,7 @@ def as_function(path: str, text: str) -> str:
         return ""
 
     text = re.sub(r'^import (\{[^}]*\}|\* as \w+) from "([^"]+)";$', imported, text, flags=re.M)
+    text = re.sub(r'^import "([^"]+)";$', rf'await $load($at("\1", "{path}"));', text, flags=re.M)
     text = re.sub(
         r"^export ((?:async )?(?:const|let|function\*?|class) )(?:\{([^}]*)\}|(\w+))", exported, text, flags=re.M
     )

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
@@ -127,10 +128,17 @@ def describe_model(reader: Classifier) -> dict[str, Any]:
         "accuracy": float(metadata["accuracy"]) if "accuracy" in metadata else None,
         "weights": count_weights(model.content) if isinstance(model, OnnxModel) else None,
         "explains": explained(model),
+        "links": project_links(),
         "temperature": float(metadata["temperature"]),
         "probability_threshold": model.probability_threshold,
         "ood_threshold": model.ood_threshold,
     }
+
+
+def project_links() -> dict[str, str]:
+    """Return the addresses that the package names: its source, its documentation, ..."""
+    entries = importlib.metadata.metadata("mnist-cnn").get_all("Project-URL") or []
+    return dict(entry.split(", ", 1) for entry in entries)
 
 
 def explained(model: Model) -> list[str]:

@@ -8,6 +8,7 @@ import { remember, retell } from "./hand.js";
 import { lookInside, prepareInside } from "./inside.js";
 import { useModel } from "./network.js";
 import { docs, modelInfo, read } from "./reader.js";
+import "./replay.js";
 import { digitsOf } from "./strokes.js";
 import { offerTeaching } from "./teach.js";
 

@@ -3,7 +3,6 @@
 import { picture, show, signed } from "./pixel_canvas.js";
 import { filter, gradient } from "./reader.js";
 
-const COLUMNS = 16; // kernels in a row
 const element = (id) => document.getElementById(id);
 let known = null; // filter of the map that was shown last
 
@@ -33,7 +32,7 @@ export async function showMap(image, layers, chosen) {
 
 function drawFilter({ inputs, height, width, values }) {
   const canvas = element("filter");
-  const columns = Math.min(COLUMNS, inputs);
+  const columns = Math.ceil(Math.sqrt(inputs));
   canvas.width = columns * (width + 1) - 1;
   canvas.height = Math.ceil(inputs / columns) * (height + 1) - 1;
   const pen = canvas.getContext("2d");
