@@ -38,7 +38,8 @@ function row(name) {
   const line = document.createElement("li");
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
   button.ariaLabel = `What speaks for ${name}`;
-  line.append(button, Object.assign(document.createElement("span"), { className: "balance" }), document.createElement("output"));
+  const balance = Object.assign(document.createElement("span"), { className: "balance" });
+  line.append(button, balance, document.createElement("output"));
   return line;
 }
 

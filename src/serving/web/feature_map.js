@@ -39,6 +39,7 @@ function drawFilter({ inputs, height, width, values }) {
   const colour = signed(Math.max(...values.map(Math.abs)) || 1);
   for (let input = 0; input < inputs; input += 1) {
     const own = values.slice(input * height * width, (input + 1) * height * width);
-    pen.putImageData(picture(width, height, own, colour), (input % columns) * (width + 1), Math.floor(input / columns) * (height + 1));
+    const [x, y] = [(input % columns) * (width + 1), Math.floor(input / columns) * (height + 1)];
+    pen.putImageData(picture(width, height, own, colour), x, y);
   }
 }

@@ -32,14 +32,14 @@ async function open() {
   const found = (await classify(images)).map(best);
   const wrong = images.flatMap((own, number) => (found[number] === labels[number] ? [] : [number]));
   element("errors").replaceChildren(...wrong.map((number) => choice(images[number], labels[number], found[number])));
-  const words = `It reads these ${wrong.length} of MNIST's test images wrong. Choose one, or take your drawing, and alter it.`;
+  const words = `It reads these ${wrong.length} of MNIST's test images wrong. Choose one, or take your drawing; alter it.`;
   element("fool-words").textContent = wrong.length ? words : "It reads all test images that came with this page right.";
   if (wrong.length && !image) choose(images[wrong[0]], labels[wrong[0]]);
 }
 
 function choice(own, label, read) {
-  const button = Object.assign(document.createElement("button"), { type: "button", title: `a ${classes[label]}, read as ${classes[read]}` });
-  button.ariaLabel = `A ${classes[label]} that it reads as ${classes[read]}`;
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  button.ariaLabel = button.title = `A ${classes[label]} that it reads as ${classes[read]}`;
   button.append(thumbnail(own));
   button.addEventListener("click", () => choose(own, label));
   return button;

@@ -76,7 +76,8 @@ function figureOf(layer, number) {
   canvas.ariaLabel = `Feature maps of layer ${number + 1}: arrow keys choose one`;
   canvas.addEventListener("click", (event) => {
     const { left, top, width } = canvas.getBoundingClientRect();
-    const [x, y] = [event.clientX - left, event.clientY - top].map((at) => Math.floor((at * canvas.width) / width / (layer.width + 1)));
+    const cell = ((layer.width + 1) * width) / canvas.width;
+    const [x, y] = [event.clientX - left, event.clientY - top].map((at) => Math.floor(at / cell));
     choose(y * columns + Math.min(x, columns - 1));
   });
   canvas.addEventListener("keydown", (event) => {
@@ -115,9 +116,8 @@ function drawLayer(figure, layer, number) {
     const [x, y] = [(map % columns) * (width + 1), Math.floor(map / columns) * (height + 1)];
     pen.putImageData(picture(width, height, own, hot), x, y);
     if (chosen?.layer === number && chosen.channel === map) {
-      pen.fillStyle = FRAME;
-      for (const [dx, dy, w, h] of [[-1, -1, width + 2, 1], [-1, height, width + 2, 1], [-1, 0, 1, height], [width, 0, 1, height]])
-        pen.fillRect(x + dx, y + dy, w, h);
+      pen.strokeStyle = FRAME;
+      pen.strokeRect(x - 0.5, y - 0.5, width + 1, height + 1);
     }
   }
   figure.querySelector("figcaption").textContent = `Layer ${number + 1}: ${channels} maps of ${width} by ${height}`;

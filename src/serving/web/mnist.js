@@ -20,7 +20,8 @@ export async function hardTest() {
 export const training = () => part("train", "mnist_train.png", 0);
 
 function part(split, sprite, first) {
-  if (!loaded.has(sprite)) loaded.set(sprite, load(split, sprite, first).catch((error) => (loaded.delete(sprite), Promise.reject(error))));
+  if (!loaded.has(sprite)) loaded.set(sprite, load(split, sprite, first));
+  loaded.get(sprite).catch(() => loaded.delete(sprite)); // it is loaded again when it is needed again
   return loaded.get(sprite);
 }
 

@@ -14,14 +14,16 @@ export async function showNearest(drawn) {
   image = drawn;
   if (!index) return;
   const { values } = await featuresOf([image.flat()]);
-  const alike = index.images.map((_, row) => cosine(values, index.values.subarray(row * values.length, (row + 1) * values.length)));
+  const own = (row) => index.values.subarray(row * values.length, (row + 1) * values.length);
+  const alike = index.images.map((_, row) => cosine(values, own(row)));
   const order = [...alike.keys()].sort((one, other) => alike[other] - alike[one]).slice(0, SHOWN);
   element("neighbours").replaceChildren(...order.map((row) => figure(index.images[row], index.labels[row], alike[row])));
 }
 
 function figure(own, label, likeness) {
   const box = document.createElement("figure");
-  const words = Object.assign(document.createElement("figcaption"), { className: "small", textContent: `a ${label}, ${likeness.toFixed(2)}` });
+  const textContent = `a ${label}, ${likeness.toFixed(2)}`;
+  const words = Object.assign(document.createElement("figcaption"), { className: "small", textContent });
   box.append(Object.assign(thumbnail(own), { role: "img", ariaLabel: `A training digit, ${label}` }), words);
   return box;
 }

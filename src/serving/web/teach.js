@@ -55,7 +55,8 @@ function show(first = "") {
     button.ariaLabel = `It is a ${classes[label]}; ${counts[label]} taught`;
   });
   const wanted = counts.indexOf(Math.min(...counts));
-  const ask = counts[wanted] < ENOUGH ? `Draw a ${classes[wanted]}, then press it here, or its key.` : "That is enough: let it learn.";
+  const more = `Draw a ${classes[wanted]}, then press it here, or its key.`;
+  const ask = counts[wanted] < ENOUGH ? more : "That is enough: let it learn.";
   element("lesson").textContent = ask;
   element("learn").disabled = element("take-back").disabled = samples.length === 0;
   element("keep-hand").disabled = element("forget").disabled = samples.length === 0;
