@@ -16,7 +16,7 @@ from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pictures.preprocess import SIDE
 from mnist_cnn.serving.static_page import WEB
 
-WORST, NEXT = 100, 900  # test images of the first sprite, and of the second
+WORST, NEXT = 100, 400  # test images of the first sprite, and of the second
 EACH, SEARCHED = 25, 20_000  # training images of a digit and a kind, and of how many they are chosen
 COLUMNS = 20
 Indices = npt.NDArray[np.int64]

@@ -79,7 +79,7 @@ def test_a_hand_is_taught_and_mnist_is_not_forgotten(browser: Browser, static_ur
         page.reload()  # it is remembered
         unfold(page, "teach")
         page.locator("#learn").click(timeout=SOON)
-        expect(page.locator("#report")).to_contain_text("From 50 drawings", timeout=SOON)
+        expect(page.locator("#report")).to_contain_text("From 50 drawings", timeout=4 * SOON)
         hand = page.evaluate(TEACH, [[leaning(rng, label) for label in 2 * LABELS], 2 * LABELS])
         assert hand["next"]["count"] == 100
         assert hand["next"]["before"] < 90
