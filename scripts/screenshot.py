@@ -58,7 +58,7 @@ def draw_all(browser: Browser, url: str) -> None:
     take(page, "page_inside.png", "inside")
     unfold(page, "inside", False)
     unfold(page, "fool")
-    page.locator("#errors button").nth(5).click(timeout=WAIT)
+    page.locator("#errors button").nth(9).click(timeout=WAIT)
     page.select_option("#goal", "3")
     page.locator("#smallest").click()
     page.locator("#difference").wait_for(timeout=WAIT)
@@ -73,6 +73,7 @@ def draw_all(browser: Browser, url: str) -> None:
     page.locator("#learn").click()
     page.locator("#report", has_text="Learned").wait_for(timeout=WAIT)
     write(page, 7)
+    page.set_viewport_size({"width": 920, "height": 1000})
     take(page, "page_teach.png")
     phone = browser.new_page(
         viewport={"width": 390, "height": 844}, color_scheme="dark", has_touch=True, is_mobile=True

@@ -18,7 +18,8 @@ function part(strokes, points) {
 function follow() {
   if (own) return;
   whole = look().strokes;
-  slider.max = slider.value = count(whole);
+  slider.max = count(whole);
+  slider.value = slider.max;
   row.hidden = count(whole) < 2;
 }
 
