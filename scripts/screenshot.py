@@ -81,7 +81,8 @@ def draw_all(browser: Browser, url: str) -> None:
     phone.goto(url)
     phone.locator("#several").check(timeout=WAIT)
     for number, digit in enumerate((4, 2, 8)):
-        write(phone, digit, left=0.08 + 0.3 * number, size=0.4)
+        write(phone, digit, left=0.1 + 0.3 * number, size=0.28)
+    phone.locator("#digit", has_text="428").wait_for(timeout=WAIT)
     take(phone, "page_phone.png")
 
 
