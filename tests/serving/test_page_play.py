@@ -188,6 +188,22 @@ def test_a_map_its_filter_the_evidence_and_the_nearest_digits_are_shown(page: Pa
     assert found.violations_count == 0, found.generate_report()
 
 
+def test_a_drawing_is_shown_again_stroke_by_stroke(browser: Browser, url: str) -> None:
+    with visiting(browser, url) as page:
+        unfold(page, "inside")
+        expect(page.locator("#replay")).to_be_hidden()
+        draw(page, FOUR)
+        says(page, "4")
+        page.locator("#replay").focus()
+        page.keyboard.press("Home")
+        says(page, "No digit yet")
+        page.keyboard.press("End")
+        says(page, "4")
+        page.keyboard.press("Home")
+        page.keyboard.press("Control+z")
+        says(page, "4")
+
+
 def test_both_forms_have_the_same_features_and_gradient(
     browser: Browser, url: str, static_url: str, digits: Dataset
 ) -> None:
