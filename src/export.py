@@ -32,7 +32,7 @@ from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.own_network import Network, OwnNetwork, described
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pretrained import write_folder
-from mnist_cnn.serving.static_page import check_runtime, write_page
+from mnist_cnn.serving.static_page import check_runtime, write_page, write_single_file
 
 Quantized = Literal["int8", "float16"]
 MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint
@@ -285,6 +285,7 @@ def command(
     output: Annotated[Path | None, arg(help_behavior_hint="(default: beside the checkpoint)")] = None,
     quantize: Quantized | None = None,
     web: Path | None = None,
+    single_file: bool = False,
     runtime: Path = Path("node_modules/onnxruntime-web"),
     safetensors: Path | None = None,
     c: Path | None = None,
@@ -298,6 +299,7 @@ def command(
         output: The .onnx file to write.
         quantize: float16 halves the file; int8, a quarter, is kept only if it is also faster.
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
+        single_file: With --web, write the page as one file there, index.html, which opens by double click.
         runtime: Folder of the npm package onnxruntime-web, for --web.
         safetensors: Folder for model.safetensors and config.json, which CNN.from_pretrained loads, in place of .onnx.
         c: Folder for C source instead, in integers and without dependencies: for microcontrollers.
@@ -312,7 +314,7 @@ def command(
     model = PACKAGED
     if web:
         check_runtime(runtime)
-        check_writable(web / "web", "--web")
+        check_writable(web if single_file else web / "web", "--web")
     if safetensors:
         check_writable(safetensors, "--safetensors")
         export_safetensors(or_shipped(checkpoint or DEFAULT), safetensors)
@@ -322,8 +324,13 @@ def command(
         model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
         export_and_tell(checkpoint, model, quantize, data_dir, network)
     if web:
-        write_page(model, web, runtime)
-        print(f"page: {web / 'index.html'}; any web server shows it, such as python -m http.server --directory {web}")
+        page, how = web / "index.html", f"any web server shows it, such as python -m http.server --directory {web}"
+        if single_file:
+            write_single_file(model, page, runtime)
+            how = f"{page.stat().st_size:,} bytes that open by double click"
+        else:
+            write_page(model, web, runtime)
+        print(f"page: {page}; {how}")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "export.py") -> None:

@@ -30,7 +30,7 @@ from mnist_cnn.picture_files import tell_which_model
 from mnist_cnn.serving import schemas
 from mnist_cnn.serving.middleware import LimitMiddleware, problem_response
 from mnist_cnn.serving.request_body import RefusedError
-from mnist_cnn.serving.schemas import BODY, PIXELS, PROBLEMS, TAGS, ModelInfo, ReadQuery
+from mnist_cnn.serving.schemas import BODY, PIXELS, PROBLEMS, TAGS, GradientQuery, ModelInfo, ReadQuery
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
 from mnist_cnn.serving.timeouts import TimeoutProtocol
@@ -68,6 +68,10 @@ def create_app(classifier: Classifier, max_body: int = 10_000_000, allow_origin:
         f"{API}/predict",
         f"{API}/read",
         f"{API}/explain",
+        f"{API}/features",
+        f"{API}/filter",
+        f"{API}/gradient",
+        f"{API}/last_layer",
         f"{API}/model",
         "/healthz",
         "/readyz",
@@ -142,6 +146,29 @@ def add_api(app: FastAPI, service: Service) -> None:
         The pixels are JSON, as `image` of `predict` has them; `digit` is the index of the class.
         """
         return JSONResponse(await service.explain(request, digit))
+
+    @app.post(f"{API}/features", **reading | {"response_model": schemas.Features, "openapi_extra": schemas.IMAGES})
+    async def features(request: Request) -> JSONResponse:
+        """Compute what the last layer gets of 28x28 images, for another last layer to be learned."""
+        return JSONResponse(await service.features(request))
+
+    @app.post(f"{API}/gradient", **reading | {"response_model": schemas.Gradient, "openapi_extra": PIXELS})
+    async def gradient(request: Request, query: Annotated[GradientQuery, Query()]) -> JSONResponse:
+        """Compute by how much each of 28x28 pixels raises a class against another, or a feature map."""
+        return JSONResponse(await service.gradient(request, *query.weights()))
+
+    @app.get(f"{API}/last_layer", tags=["model"], responses={422: PROBLEMS[422]})
+    async def last_layer() -> schemas.LastLayer:
+        """Return the parameters of the last layer."""
+        return schemas.LastLayer(**service.last_layer())
+
+    @app.get(f"{API}/filter", tags=["model"], responses={422: PROBLEMS[422]})
+    async def show_filter(
+        layer: Annotated[int, Query(ge=0, description="index of the layer")],
+        channel: Annotated[int, Query(ge=0, description="index of its feature map")],
+    ) -> schemas.Filter:
+        """Return the filter that makes a feature map."""
+        return schemas.Filter(**service.filter(layer, channel))
 
     @app.get(f"{API}/model", tags=["model"])
     async def model() -> ModelInfo:

@@ -113,6 +113,8 @@ class ModelInfo(ModelName):
     classes: list[str]
     accuracy: float | None = Field(description="on the dataset's test split; null if it was not measured")
     weights: int | None = Field(description="of its convolutions and linear layers; null for a .pth")
+    explains: list[str] = Field(description="what can be asked of it beside answers: layers, features, gradient")
+    links: dict[str, str] = Field(description="where the package's source, documentation, ... are")
     temperature: float
     probability_threshold: float
     ood_threshold: float
@@ -134,6 +136,37 @@ class Explanation(BaseModel):
     occlusion: list[list[float]] = Field(
         description="by how much the digit's log-odds fall without the pixels around each place, 14 rows of 14"
     )
+
+
+class Features(BaseModel):
+    """What the last layer gets of each image."""
+
+    count: int
+    size: int = Field(description="of an image's features")
+    values: str = Field(description="base64 of count x size float32, little-endian")
+
+
+class LastLayer(BaseModel):
+    """The linear layer that makes logits of the last features."""
+
+    size: int = Field(description="of the features")
+    weights: str = Field(description="base64 of classes x size float32, little-endian")
+    biases: list[float]
+
+
+class Filter(BaseModel):
+    """The filter that makes a feature map."""
+
+    inputs: int = Field(description="maps of the layer before, or 1 for the image")
+    height: int
+    width: int
+    values: list[float]
+
+
+class Gradient(BaseModel):
+    """By how much each grey of an image raises what was asked for."""
+
+    gradient: list[list[float]] = Field(description="with respect to the normalised image, 28 rows of 28")
 
 
 class Response(BaseModel):
@@ -181,6 +214,21 @@ class ReadQuery(BaseModel):
         return Constraint(self.length, self.among, self.at_least, self.alternatives, grid)
 
 
+class GradientQuery(BaseModel):
+    """What is to rise: a class, against another; or a feature map."""
+
+    toward: int | None = Field(None, ge=0, description="index of the class whose logit counts")
+    against: int | None = Field(None, ge=0, description="index of a class whose logit is subtracted")
+    layer: int | None = Field(None, ge=0, description="index of the layer, with `channel`")
+    channel: int | None = Field(None, ge=0, description="index of its feature map")
+
+    def weights(self) -> tuple[dict[int, float], dict[tuple[int, int], float]]:
+        """Return the weights of classes and of feature maps; see `Explainer.gradient`."""
+        logits = {place: weight for place, weight in ((self.against, -1.0), (self.toward, 1.0)) if place is not None}
+        maps = {} if self.layer is None or self.channel is None else {(self.layer, self.channel): 1.0}
+        return logits, maps
+
+
 TAGS = [
     {"name": "reading", "description": "Pictures in, digits out."},
     {"name": "model", "description": "What is loaded."},
@@ -199,6 +247,13 @@ JSON = {
     "example": {"pixels": [[255 if 12 < x < 16 and 4 < y < 24 else 0 for x in range(28)] for y in range(28)]},
 }
 PIXELS = {"requestBody": {"required": True, "content": {"application/json": JSON}}}
+IMAGES = {
+    "requestBody": {
+        "required": True,
+        "description": "1 to 256 images of 28x28 greys in MNIST's style, one after the other, a byte a pixel.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 BODY = {
     "requestBody": {
         "required": True,

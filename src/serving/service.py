@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from fastapi import FastAPI, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -18,7 +19,8 @@ from mnist_cnn.formatting import result
 from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures.candidates import MAX_CANDIDATES, NamedPicture, Prepared, Search
 from mnist_cnn.pictures.grid import NoGridError
-from mnist_cnn.pictures.image_io import TooCostlyError, TooLargeError
+from mnist_cnn.pictures.image_io import Pixels, TooCostlyError, TooLargeError
+from mnist_cnn.pictures.preprocess import SIDE
 from mnist_cnn.pictures.sandbox import LostError, Sandbox
 from mnist_cnn.reading import Reading
 from mnist_cnn.serving.batching import QUEUE_SIZE, Batcher, BusyError
@@ -27,6 +29,7 @@ from mnist_cnn.serving.request_body import MemoryBudget, RefusedError, read_pict
 from mnist_cnn.serving.schemas import ModelInfo
 from mnist_cnn.serving.static_page import describe_model
 
+MOST_IMAGES = 256  # whose features a request gets
 SANDBOX_TIMEOUT = 30.0  # seconds that the files of a request may wait for the sandbox
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 
@@ -108,21 +111,87 @@ class Service:
             RefusedError: the body is something else, or the model is a .pth.
             InputError: there is no such class.
         """
-        if self.explainer is None:
-            raise RefusedError(422, "not_explained", "only a model that was exported to .onnx can be explained")
+        explainer, image = self.explains(), await self.read_pixels(request)
         if digit >= len(self.model.classes):
             raise InputError(f"digit is {digit}; the model has {len(self.model.classes)} classes")
+        explanation = await asyncio.to_thread(explainer.explain, image, digit)
+        layers = [
+            dict(zip(("channels", "height", "width"), values.shape, strict=True)) | {"values": encoded(values)}
+            for values in explanation.layers
+        ]
+        return {"layers": layers, "occlusion": explanation.occlusion.round(4).tolist()}
+
+    async def features(self, request: Request) -> dict[str, Any]:
+        """Compute the last features of 28x28 images, which are all bytes of the body: a `schemas.Features`.
+
+        Raises:
+            RefusedError: the body is something else, or the model is a .pth.
+            InputError: the last layer is not linear.
+        """
+        explainer = self.explains()
+        with self.memory_budget.reserve() as reserve:
+            [(body, _), *_] = await read_pictures(request, self.max_body, reserve)
+        count = len(body) // SIDE**2 if isinstance(body, bytes) else 0
+        if not 1 <= count <= MOST_IMAGES or len(body) % SIDE**2:
+            raise RefusedError(422, "wrong_shape", f"send 1 to {MOST_IMAGES} images of {SIDE**2} bytes each")
+        images = np.frombuffer(bytes(body), np.uint8).reshape(count, SIDE, SIDE)
+        values = await asyncio.to_thread(explainer.features, images)
+        return {"count": count, "size": values.shape[1], "values": encoded(values)}
+
+    def last_layer(self) -> dict[str, Any]:
+        """Return the last layer's parameters: a `schemas.LastLayer`.
+
+        Raises:
+            RefusedError: the model is a .pth.
+            InputError: the last layer is not linear.
+        """
+        weights, biases = self.explains().last_weights()
+        return {"size": weights.shape[1], "weights": encoded(weights), "biases": biases.tolist()}
+
+    def filter(self, layer: int, channel: int) -> dict[str, Any]:
+        """Return the filter of a feature map: a `schemas.Filter`.
+
+        Raises:
+            RefusedError: the model is a .pth.
+            InputError: there is no such filter.
+        """
+        values = self.explains().filter(layer, channel)
+        sizes = dict(zip(("inputs", "height", "width"), values.shape, strict=True))
+        return sizes | {"values": values.ravel().tolist()}
+
+    async def gradient(
+        self, request: Request, logits: dict[int, float], maps: dict[tuple[int, int], float]
+    ) -> dict[str, Any]:
+        """Compute how 28x28 pixels raise logits and feature maps: a `schemas.Gradient`.
+
+        Raises:
+            RefusedError: the body is something else, or the model is a .pth.
+            InputError: there is no such class or map, or the network cannot be run backwards.
+        """
+        explainer, image = self.explains(), await self.read_pixels(request)
+        return {"gradient": (await asyncio.to_thread(explainer.gradient, image, logits, maps)).tolist()}
+
+    def explains(self) -> Explainer:
+        """Return what explains the model.
+
+        Raises:
+            RefusedError: the model is a .pth.
+        """
+        if self.explainer is None:
+            raise RefusedError(422, "not_explained", "only a model that was exported to .onnx can be explained")
+        return self.explainer
+
+    async def read_pixels(self, request: Request) -> Pixels:
+        """Read a body of 28x28 pixels, uint8.
+
+        Raises:
+            RefusedError: it is something else.
+        """
         with self.memory_budget.reserve() as reserve:
             [(image, _), *_] = await read_pictures(request, self.max_body, reserve)
         if not isinstance(image, np.ndarray):
             raise RefusedError(415, "unsupported_type", "send 28x28 pixels as application/json")
-        explanation = await asyncio.to_thread(self.explainer.explain, image, digit)
-        layers = [
-            dict(zip(("channels", "height", "width"), values.shape, strict=True))
-            | {"values": b64encode(values.tobytes()).decode()}
-            for values in explanation.layers
-        ]
-        return {"layers": layers, "occlusion": explanation.occlusion.round(4).tolist()}
+        return image
 
     async def prepare(self, pictures: list[NamedPicture], search: Search) -> list[NamedPicture]:
         """Prepare files in the sandbox; arrays are left to the batcher.
@@ -150,6 +219,11 @@ class Service:
         if found > MAX_CANDIDATES:
             raise RefusedError(413, "too_many_digits", f"more than {MAX_CANDIDATES:,} digits; send fewer pictures")
         return [(done.get(place, source), name) for place, (source, name) in enumerate(pictures)]
+
+
+def encoded(values: npt.NDArray[Any]) -> str:
+    """Encode an array's bytes as base64."""
+    return b64encode(values.tobytes()).decode()
 
 
 def refusal(error: InputError) -> RefusedError:

@@ -1,23 +1,30 @@
 """The page without a server: static files that read digits in the browser alone."""
 
 import gzip
+import hashlib
+import importlib.metadata
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 from mnist_cnn import classifier, fusion, reading
-from mnist_cnn.classifier import Classifier
+from mnist_cnn.classifier import Classifier, Model
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.models.onnx_layers import activation_names, count_weights, with_outputs
+from mnist_cnn.common.files import atomic_write
+from mnist_cnn.models.onnx_gradient import GRADIENT, with_gradient
+from mnist_cnn.models.onnx_layers import activation_names, count_weights, filter_names, find_last_layer, with_outputs
 from mnist_cnn.models.onnx_model import OnnxModel
 from mnist_cnn.pictures import candidates, contrast, detections, digit_crop, image_io, lines, preprocess, spotter
 from mnist_cnn.serving import explain
+from mnist_cnn.serving.single_file import BUNDLE, pack
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS, WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs"), "ort-wasm-simd-threaded.wasm"
-RUNTIME = (*SCRIPTS, WASM)
+RUNTIME = (*SCRIPTS, WASM, BUNDLE)
+OFFLINE = "offline.js"
 TWINS = (
     *(candidates, classifier, contrast, detections, digit_crop, explain, fusion, image_io, lines),
     *(preprocess, reading, spotter),
@@ -61,20 +68,52 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
     html = (WEB / "index.html").read_text(encoding="utf-8")
     policy = f'<head>\n  <meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     (folder / "index.html").write_text(html.replace("<head>", policy, 1), encoding="utf-8")
-    for file in (*WEB.glob("*.js"), WEB / "style.css", WEB / "icon.svg"):
+    for file in (*WEB.glob("*.js"), *WEB.glob("mnist*.*"), WEB / "style.css", WEB / "icon.svg"):
         if not file.stem.startswith(("docs", "reader")):
             shutil.copyfile(file, web / file.name)
     shutil.copyfile(WEB / "reader_local.js", web / "reader.js")
-    shutil.copytree(WEB / "local", web / "local", dirs_exist_ok=True)
+    shutil.copytree(WEB / "local", web / "local", dirs_exist_ok=True, ignore=shutil.ignore_patterns(OFFLINE))
+    write_service_worker(folder)
+
+
+def write_service_worker(folder: Path) -> None:
+    """Write what keeps the files of the page, by which browsers notice that one of them is new."""
+    files = sorted(path for path in [folder / "index.html", *(folder / "web").rglob("*")] if path.is_file())
+    version = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()[:16]
+    paths = ["./", *(path.relative_to(folder).as_posix() for path in files if path.name != "index.html")]
+    source = (WEB / "local" / OFFLINE).read_text(encoding="utf-8")
+    head = f"const VERSION = {json.dumps(version)}, FILES = {json.dumps(paths)};\n"
+    (folder / OFFLINE).write_text(head + source, encoding="utf-8")
+
+
+def write_single_file(model: Path, file: Path, package: Path) -> None:
+    """Write the page of an .onnx model as one .html; see `write_page`."""
+    with TemporaryDirectory() as folder:
+        write_page(model, Path(folder), package)
+        content = pack(Path(folder), package)
+    with atomic_write(file) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def page_data(reader: Classifier) -> dict[str, Any]:
     """Return what the page needs to know: the model, and the constants of each module that has a twin in JavaScript."""
     model = describe_model(reader) | {"weight": reader.weight, "reads_digits": reader.reads_digits}
     if isinstance(reader.model, OnnxModel):
-        layers = activation_names(reader.model.content)
-        model |= {"layers": layers, "outputs": list(with_outputs(b"", layers))}
+        model |= extensions(reader.model.content)
     return {"model": model, "constants": {module.__name__.rsplit(".", 1)[-1]: constants(module) for module in TWINS}}
+
+
+def extensions(content: bytes) -> dict[str, Any]:
+    """Return what the page appends to an .onnx file to see inside and to run it backwards, and the values' names."""
+    layers, last, extended = activation_names(content), find_last_layer(content), with_gradient(content)
+    names = [last.features, last.weights, last.biases] if last else []
+    filters = filter_names(content)
+    outputs = with_outputs(b"", (*layers, *filters, *names))
+    found: dict[str, Any] = {"layers": layers, "filters": filters, "last_layer": names, "outputs": [*outputs]}
+    if extended:
+        file, inputs = extended
+        found |= {"backward": [*file[len(content) :]], "inputs": inputs, "gradient": GRADIENT}
+    return found
 
 
 def describe_model(reader: Classifier) -> dict[str, Any]:
@@ -88,10 +127,26 @@ def describe_model(reader: Classifier) -> dict[str, Any]:
         "classes": list(reader.classes),
         "accuracy": float(metadata["accuracy"]) if "accuracy" in metadata else None,
         "weights": count_weights(model.content) if isinstance(model, OnnxModel) else None,
+        "explains": explained(model),
+        "links": project_links(),
         "temperature": float(metadata["temperature"]),
         "probability_threshold": model.probability_threshold,
         "ood_threshold": model.ood_threshold,
     }
+
+
+def project_links() -> dict[str, str]:
+    """Return the addresses that the package names: its source, its documentation, ..."""
+    entries = importlib.metadata.metadata("mnist-cnn").get_all("Project-URL") or []
+    return dict(entry.split(", ", 1) for entry in entries)
+
+
+def explained(model: Model) -> list[str]:
+    """List what can be shown of a model: its layers, last features and gradient."""
+    if not isinstance(model, OnnxModel):
+        return []
+    linear, chain = find_last_layer(model.content) is not None, with_gradient(model.content) is not None
+    return ["layers", *(["features"] if linear else []), *(["gradient"] if chain else [])]
 
 
 def constants(module: ModuleType) -> dict[str, Any]:

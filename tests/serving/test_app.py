@@ -423,3 +423,19 @@ def test_an_answer_is_explained_and_what_cannot_be_is_refused(url: str, digits: 
     assert problem(post(url, body, "application/json", "explain?digit=10")) == (422, "wrong_value")
     assert problem(post(url, body, "application/json", "explain")) == (422, "wrong_value")
     assert problem(post(url, as_png(image), "image/png", "explain?digit=3")) == (415, "unsupported_type")
+
+
+def test_features_the_last_layer_a_filter_and_a_gradient_are_given_and_what_is_wrong_is_refused(url: str) -> None:
+    image = np.zeros((28, 28), np.uint8)
+    answer = post(url, image.tobytes() * 3, "application/octet-stream", "features").json()
+    layer = requests.get(f"{url}/api/v1/last_layer", timeout=30).json()
+    assert (answer["count"], answer["size"]) == (3, layer["size"])
+    for body in (b"", b"x", bytes(785)):
+        assert problem(post(url, body, "application/octet-stream", "features")) == (422, "wrong_shape")
+    shown = requests.get(f"{url}/api/v1/filter?layer=0&channel=1", timeout=30).json()
+    assert len(shown["values"]) == shown["height"] * shown["width"]
+    assert requests.get(f"{url}/api/v1/filter?layer=9&channel=1", timeout=30).status_code == 422
+    pixels = json.dumps({"pixels": image.tolist()}).encode()
+    codes = {"toward=10": 422, "layer=1&channel=999": 422, "layer=99&channel=0": 422, "toward=3": 200}
+    for query, code in codes.items():
+        assert post(url, pixels, "application/json", f"gradient?{query}").status_code == code

@@ -23,6 +23,11 @@ export function introduce(info) {
   const weights = info.weights === null ? "" : ` · ${info.weights.toLocaleString("en")} weights`;
   element("model").textContent = `Who answers: ${info.name}${weights} · ${info.hash.slice(0, 8)} · version ${info.version}`;
   element("bars").replaceChildren(...classes.map(bar));
+  element("links").replaceChildren(element("docs"), ...Object.entries(info.links).map(link));
+}
+
+function link([name, address]) {
+  return Object.assign(document.createElement("a"), { href: address, textContent: name, rel: "noreferrer" });
 }
 
 function bar(name) {

@@ -3,15 +3,21 @@
 import { fail, introduce, nothing, offer, tell, wait } from "./answer.js";
 import { canUndo, canvas, clear, isEmpty, look, mark, show, undo } from "./drawing.js";
 import { offerExamples } from "./examples.js";
-import { lookInside } from "./inside.js";
+import { offerFooling } from "./fool.js";
+import { remember, retell } from "./hand.js";
+import { lookInside, prepareInside } from "./inside.js";
+import { useModel } from "./network.js";
 import { docs, modelInfo, read } from "./reader.js";
+import "./replay.js";
 import { digitsOf } from "./strokes.js";
+import { offerTeaching } from "./teach.js";
 
 const SLOW = 250; // milliseconds without an answer before the page asks again, if there is something else to read
 const PATIENCE = 400; // milliseconds without an answer before the page says what it is doing
 const RETRY = 3000; // milliseconds before a request that failed temporarily is sent again
 
 const element = (id) => document.getElementById(id);
+let digit = null; // the only one of the answer on the page
 let info = null; // of the model, once it is known
 let asked = 0; // number of the newest question
 let shown = 0; // number of the question whose answer is on the page
@@ -68,6 +74,7 @@ function present(answer, several) {
   offer(!several && drawn > 1);
   if (digits.length) tell(answer, several);
   else nothing(answer !== null);
+  digit = digits.length === 1 ? digits[0] : null;
   lookInside(digits[0] ?? null);
 }
 
@@ -77,14 +84,25 @@ async function answerTo(several, progress) {
   const { strokes, photo } = look();
   const answer = await read({ photo: photo?.blob, strokes }, several, progress);
   if (answer.model && answer.model.hash !== info.hash) info = await connect(progress); // the server restarted with another model
-  return answer;
+  return retell(answer, info);
 }
 
 async function connect(progress) {
   const found = await modelInfo(progress);
   introduce(found);
+  useModel(found);
+  prepareInside(found);
+  const digitsOfMnist = found.dataset === "mnist" && found.explains.includes("features");
+  element("teach").hidden = element("fool").hidden = !digitsOfMnist;
+  if (digitsOfMnist) {
+    await remember(found.hash);
+    offerTeaching(found.classes, seen, follow);
+    offerFooling(found.classes, seen);
+  }
   return found;
 }
+
+const seen = () => digit?.image ?? null;
 
 async function choose(picture) {
   if (await show(picture)) return;

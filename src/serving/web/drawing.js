@@ -57,6 +57,13 @@ async function decode(blob) {
   return { blob, bitmap, scale };
 }
 
+/** Show a part of the drawing; Undo gives the whole back, which is on the canvas if it is the `first` part. */
+export function showPart(strokes, first) {
+  const part = strokes.length ? { strokes, photo: null } : EMPTY;
+  if (first) replace(part);
+  else put(part);
+}
+
 /** Put boxes around the digits that were found. */
 export function mark(found) {
   boxes = found;

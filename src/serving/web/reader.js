@@ -4,6 +4,8 @@
 import { pictureOf } from "./strokes.js";
 
 export const docs = true; // the service has a page that documents it
+const MOST = 256; // images whose features are asked for at once
+const IMAGE = 28 * 28; // bytes
 const TIMEOUT = 30_000; // milliseconds; the server's own for a body is 10,000
 
 export async function read({ photo, strokes }, several) {
@@ -27,12 +29,46 @@ async function ask(body, several) {
 
 /** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
 export async function explain(image, digit) {
-  const body = JSON.stringify({ pixels: image });
-  const request = { method: "POST", headers: { "content-type": "application/json" }, body };
-  const { layers, occlusion } = await send(`explain?digit=${digit}`, request);
-  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const { layers, occlusion } = await send(`explain?digit=${digit}`, pixels(image));
   return { layers: layers.map((layer) => ({ ...layer, values: bytes(layer.values) })), occlusion };
 }
+
+/** The last features of images, bytes one after the other. @returns {Promise<import("./network.js").Features>} */
+export async function features(images) {
+  const parts = [];
+  for (let start = 0; start < images.length; start += MOST * IMAGE) {
+    const body = images.slice(start, start + MOST * IMAGE);
+    const headers = { "content-type": "application/octet-stream" };
+    parts.push(await send("features", { method: "POST", headers, body }));
+  }
+  const values = parts.map((part) => floats(part.values));
+  const all = new Float32Array(values.reduce((total, one) => total + one.length, 0));
+  values.reduce((at, one) => (all.set(one, at), at + one.length), 0);
+  return { count: images.length / IMAGE, size: parts[0].size, values: all };
+}
+
+/** The parameters of the last layer. @returns {Promise<import("./last_layer.js").LastLayer>} */
+export async function lastLayer() {
+  const { size, weights, biases } = await send("last_layer", {});
+  return { size, weights: floats(weights), biases: Float32Array.from(biases) };
+}
+
+/** The filter of a feature map. */
+export const filter = (layer, channel) => send(`filter?layer=${layer}&channel=${channel}`, {});
+
+/** By how much each grey of an image raises one class against another, or a feature map. */
+export async function gradient(image, what) {
+  return (await send(`gradient?${new URLSearchParams(what)}`, pixels(image))).gradient;
+}
+
+const pixels = (image) => ({
+  method: "POST",
+  headers: { "content-type": "application/json" },
+  body: JSON.stringify({ pixels: image }),
+});
+
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+const floats = (text) => new Float32Array(bytes(text).buffer);
 
 export const modelInfo = () => send("model", {});
 

@@ -6,7 +6,12 @@ let sent = 0;
 let loading = null;
 let show = () => null; // shows how much has been loaded
 const loaded = () => (loading ??= load());
-loaded().catch(() => null); // whoever asks is told
+loaded().then(keepForOffline, () => null); // whoever asks is told
+
+// The next visit needs no network, where the browser allows it: on https and on this machine.
+function keepForOffline() {
+  if (location.protocol !== "file:") navigator.serviceWorker?.register("offline.js").catch(() => null);
+}
 
 function load() {
   const worker = new Worker(new URL("local/worker.js", import.meta.url), { type: "module" });
@@ -45,7 +50,21 @@ export async function modelInfo(progress) {
 export const read = ({ photo, strokes }, several, progress) => send({ photo, strokes, several }, progress);
 
 /** Explain why an image, 28 rows of 28 greys, is a digit; see local/explain.js. */
-export const explain = (image, digit) => send({ image, digit }, () => null);
+export const explain = (image, digit) => call("explain", image, digit);
+
+/** The last features of images, bytes one after the other. */
+export const features = (images) => call("features", images);
+
+/** The parameters of the last layer. */
+export const lastLayer = () => call("lastLayer");
+
+/** The filter of a feature map. */
+export const filter = (layer, channel) => call("filter", { layer, channel });
+
+/** By how much each grey of an image raises one class against another, or a feature map. */
+export const gradient = (image, what) => call("gradient", { image, ...what });
+
+const call = (task, ...given) => send({ task, given }, () => null);
 
 async function send(message, progress) {
   const { worker } = await loaded();

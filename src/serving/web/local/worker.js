@@ -15,14 +15,14 @@ let newest = 0; // number of the newest picture
 let queue = Promise.resolve();
 
 onmessage = ({ data }) => {
-  if (!data.image) newest = data.number;
-  const answer = data.image ? explain : read;
+  if (!data.task) newest = data.number;
+  const answer = data.task ? explain : read;
   queue = queue.then(() => answer(data)).catch(({ message }) => postMessage({ number: data.number, problem: message }));
 };
 
-async function explain({ number, image, digit }) {
+async function explain({ number, task, given }) {
   const { classifier } = await ready;
-  postMessage({ number, answer: await classifier.explainer.explain(image, digit) });
+  postMessage({ number, answer: await classifier.explainer[task](...given) });
 }
 
 async function read({ number, photo, strokes, several }) {

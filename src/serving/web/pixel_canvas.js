@@ -1,0 +1,33 @@
+// Small images on canvases.
+
+const SIDE = 28;
+
+export const grey = (value) => [value, value, value, 255];
+
+/** Blue where a value is above 0, orange where it is below, white at 0. @param {number} most value of the full colour */
+export const signed = (most) => (value) => {
+  const share = Math.min(Math.abs(value) / most, 1);
+  const full = value > 0 ? [11, 98, 168] : [200, 80, 0];
+  return [...full.map((part) => 255 + share * (part - 255)), 255];
+};
+
+/** Make an image of values. @param {(value: number) => number[]} colour red, green, blue, alpha of a value */
+export function picture(width, height, values, colour) {
+  const pixels = new ImageData(width, height);
+  values.forEach((value, place) => pixels.data.set(colour(value), 4 * place));
+  return pixels;
+}
+
+/** Put a 28x28 image on a canvas; return its pen. */
+export function show(canvas, values, colour = grey) {
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  pen.putImageData(picture(SIDE, SIDE, values, colour), 0, 0);
+  return pen;
+}
+
+/** Make a canvas with a 28x28 image. */
+export function thumbnail(values) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
+  show(canvas, values);
+  return canvas;
+}
