@@ -218,9 +218,9 @@ def table(result: Result, count: int) -> str:
     means = [np.mean([row["accuracy"] for name, row in part.items() if name != "clean"]) for part in (reader, default)]
     lines += [f"| **mean of the {len(reader) - 1} kinds** | **{means[0]:.1%}** | | | **{means[1]:.1%}** | |", ""]
     lines += ["| no digits | reader: turned away | area under ROC | default: turned away |", "|---|---|---|---|"]
-    own, other = (part["no digits"] for part in result.values())
+    own, theirs = (part["no digits"] for part in result.values())
     lines += [
-        f"| {name} | {own[name]['away']:.1%} | {own[name]['auc']:.3f} | {other[name]['away']:.1%} |" for name in own
+        f"| {name} | {own[name]['away']:.1%} | {own[name]['auc']:.3f} | {theirs[name]['away']:.1%} |" for name in own
     ]
     lines += [
         "",

@@ -133,7 +133,7 @@ class Explainer:
                 layers[layer][0, channel] = weight
         except IndexError:
             raise InputError(f"{self.model.metadata['name']} has no such class, layer or map") from None
-        return ready.run([GRADIENT], {"pixels": image[None], **feeds})[0][0, 0].astype(np.float64)
+        return np.asarray(ready.run([GRADIENT], {"pixels": image[None], **feeds})[0][0, 0], dtype=np.float64)
 
     def occlusion(self, image: Pixels, digit: int) -> Floats:
         """Return the fall of the digit's log-odds for each patch that is hidden; see `Explanation`."""

@@ -131,12 +131,11 @@ class Service:
         explainer = self.explains()
         with self.memory_budget.reserve() as reserve:
             [(body, _), *_] = await read_pictures(request, self.max_body, reserve)
-        count = len(body) // SIDE**2 if isinstance(body, bytes) else 0
-        if not 1 <= count <= MOST_IMAGES or len(body) % SIDE**2:
+        if not isinstance(body, bytes) or len(body) % SIDE**2 or not 1 <= len(body) // SIDE**2 <= MOST_IMAGES:
             raise RefusedError(422, "wrong_shape", f"send 1 to {MOST_IMAGES} images of {SIDE**2} bytes each")
-        images = np.frombuffer(bytes(body), np.uint8).reshape(count, SIDE, SIDE)
+        images = np.frombuffer(body, np.uint8).reshape(-1, SIDE, SIDE)
         values = await asyncio.to_thread(explainer.features, images)
-        return {"count": count, "size": values.shape[1], "values": encoded(values)}
+        return {"count": len(values), "size": values.shape[1], "values": encoded(values)}
 
     def last_layer(self) -> dict[str, Any]:
         """Return the last layer's parameters: a `schemas.LastLayer`.

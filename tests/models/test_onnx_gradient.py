@@ -67,7 +67,7 @@ def test_it_is_that_of_torch(
     if channel is not None:
         list(feeds.values())[1 + layer][0, channel] = 1
         objective = objective + activations[layer][0, channel].square().sum() / 2
-    objective.backward()
+    objective.backward()  # type: ignore[no-untyped-call]
     assert normalised.grad is not None
     [gradient] = session.run([GRADIENT], {"pixels": image.numpy(), **feeds})
     np.testing.assert_allclose(gradient, normalised.grad.numpy(), rtol=1e-3, atol=1e-5)

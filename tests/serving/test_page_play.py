@@ -67,7 +67,7 @@ def leaning(rng: np.random.Generator, digit: int) -> list[list[list[float]]]:
     turn = TURN + rng.normal(0, 0.05)
     matrix = 300 * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
     strokes = [[point.split(",") for point in stroke.split()] for stroke in DIGITS[digit][0].split("/")]
-    splines = [jittered_spline(rng, np.array(stroke, np.float32) / 100) for stroke in strokes]
+    splines = [jittered_spline(rng, np.array(stroke, np.float32) / np.float32(100)) for stroke in strokes]
     return [((spline - 0.5) @ matrix + 280).tolist() for spline in splines]
 
 
