@@ -9,7 +9,7 @@ const load = (inner, url) =>
   });
 
 /** A worker's interface to a script in a hidden frame of the same origin. */
-window.IFrameWorker = class extends EventTarget {
+class FrameWorker extends EventTarget {
   constructor(url) {
     super();
     this.frame = document.createElement("iframe");
@@ -33,4 +33,6 @@ window.IFrameWorker = class extends EventTarget {
   terminate() {
     this.frame.remove();
   }
-};
+}
+
+if (location.protocol === "file:") window.Worker = FrameWorker;

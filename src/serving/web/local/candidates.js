@@ -5,7 +5,7 @@ import { cutOut } from "./digit_crop.js";
 import { textLines } from "./lines.js";
 import { clip, round } from "./numbers.js";
 import { boundingBox, map } from "./pixels.js";
-import { SIDE, isMnistStyle, toMnist } from "./preprocess.js";
+import { SIDE, toMnist } from "./preprocess.js";
 import { boxOf, digitsOf, pictureOf } from "../strokes.js";
 
 const { ROTATION, MIN_RANGE, FILLS } = constants.candidates;
@@ -28,7 +28,7 @@ const { ROTATION, MIN_RANGE, FILLS } = constants.candidates;
 export async function prepare(picture, several, spotter, progress) {
   const { grey, strokes } = picture;
   const small = grey.width === SIDE && grey.height === SIDE;
-  if (small && !several && isMnistStyle(grey)) return smallCandidate(grey);
+  if (small && !several) return smallCandidate(grey);
   if (!spotter) return drawnCandidates(picture, several);
   const found = await spotter.spot(grey, progress);
   if (several)
@@ -36,7 +36,7 @@ export async function prepare(picture, several, spotter, progress) {
   const clearest = found.reduce((best, digit) => (digit.probability > (best?.probability ?? 0) ? digit : best), null);
   if (clearest) return [spottedCandidate(clearest, picture, 0)];
   if (strokes) return isHigh(grey) ? drawnCandidates(picture, false).map((one) => ({ ...one, unspotted: true })) : [];
-  return small ? smallCandidate(grey) : [];
+  return [];
 }
 
 /** Whether what is drawn is as high as a digit would be. */
