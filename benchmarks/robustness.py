@@ -217,15 +217,20 @@ def table(result: Result, count: int) -> str:
         )
     means = [np.mean([row["accuracy"] for name, row in part.items() if name != "clean"]) for part in (reader, default)]
     lines += [f"| **mean of the {len(reader) - 1} kinds** | **{means[0]:.1%}** | | | **{means[1]:.1%}** | |", ""]
-    lines += ["| no digits | reader: turned away | area under ROC | default: turned away |", "|---|---|---|---|"]
+    lines += [
+        "| no digits | reader: turned away | ROC area, probability | OOD score | default: turned away |",
+        "|---|---|---|---|---|",
+    ]
     own, theirs = (part["no digits"] for part in result.values())
     lines += [
-        f"| {name} | {own[name]['away']:.1%} | {own[name]['auc']:.3f} | {theirs[name]['away']:.1%} |" for name in own
+        f"| {name} | {row['away']:.1%} | {row['1 - probability']:.3f} | {row['out-of-distribution score']:.3f} "
+        f"| {theirs[name]['away']:.1%} |"
+        for name, row in own.items()
     ]
     lines += [
         "",
         f"{count:,} images of each kind, 95 % Wilson intervals; turned away: not trusted.",
-        "ROC: of the out-of-distribution score against digits, clean and of all kinds of corruption.",
+        "ROC: against digits, clean and of all kinds of corruption, by the largest probability and by the OOD score.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -245,28 +250,41 @@ def measure(
     return {"corrupted": found, "no digits": away}
 
 
-def rocs(classifier: Classifier, digits: Pixels, strange: dict[str, Pixels]) -> Rocs:
-    """Return of each kind of no digit, by its out-of-distribution score against digits: the curve and its area."""
-    familiar = classifier.infer(digits)[1]
-    found = {}
-    for name, images in strange.items():
-        scores = np.concatenate([familiar, classifier.infer(images)[1]])
-        strangeness = np.arange(len(scores)) >= len(familiar)
-        found[name] = *roc_curve(strangeness, scores)[:2], float(roc_auc_score(strangeness, scores))
+def rocs(classifier: Classifier, digits: Pixels, strange: dict[str, Pixels]) -> dict[str, Rocs]:
+    """Return of each score that tells digits from each kind of no digit: its curves and their areas.
+
+    The scores are that the answer is improbable (Hendrycks, Gimpel 2017, arXiv 1610.02136), and the detector's.
+    """
+    familiar = scores_of(classifier, digits)
+    found: dict[str, Rocs] = {name: {} for name in familiar}
+    for kind, images in strange.items():
+        for name, values in scores_of(classifier, images).items():
+            scores = np.concatenate([familiar[name], values])
+            positive = np.arange(len(scores)) >= len(familiar[name])
+            found[name][kind] = *roc_curve(positive, scores)[:2], float(roc_auc_score(positive, scores))
     return found
 
 
-def draw_rocs(curves: Rocs, path: Path, count: int) -> None:
-    """Draw the curves, the hardest kinds first in the legend."""
-    with saved(path, (7.5, 5)) as figure:
-        axes = figure.subplots()
-        for number, (name, (false, true, area)) in enumerate(sorted(curves.items(), key=lambda item: item[1][2])):
-            axes.plot(100 * false, 100 * true, color=f"C{number}", label=f"{name}, area {area:.3f}")
-        axes.set(
-            xscale="log", xlim=(0.1, 100), ylim=(0, 101), xlabel="digits turned away, %",
-            ylabel="no digits turned away, %", title=f"Out-of-distribution score of the reader, {count:,} digits",
-        )  # fmt: skip
-        axes.legend(loc="lower right")
+def scores_of(classifier: Classifier, images: Pixels) -> dict[str, npt.NDArray[np.float64]]:
+    """Score images [N, 28, 28] in both ways: float64 [N], higher for what is no digit."""
+    probabilities, ood_scores = classifier.infer(images)
+    return {"1 - probability": 1 - probabilities.max(axis=1), "out-of-distribution score": ood_scores}
+
+
+def draw_rocs(curves: dict[str, Rocs], path: Path, count: int) -> None:
+    """Draw the curves of each score."""
+    with saved(path, (11, 4.6)) as figure:
+        for axes, (score, found) in zip(figure.subplots(1, 2), curves.items(), strict=True):
+            for number, (kind, (false, true, area)) in enumerate(found.items()):
+                axes.plot(
+                    100 * false, 100 * true, color=f"C{number % 5}", ls="-:"[number // 5], label=f"{kind} {area:.3f}"
+                )
+            axes.set(
+                xscale="log", xlim=(0.1, 100), ylim=(0, 101), xlabel="digits turned away, %",
+                ylabel="no digits turned away, %", title=score,
+            )  # fmt: skip
+            axes.legend(title="area under the curve", loc="upper left", bbox_to_anchor=(1, 1), fontsize="small")
+        figure.suptitle(f"The reader tells what is no digit from {count:,} digits, clean and corrupted, by two scores")
 
 
 def command(images: int = 1000, data_dir: Path | None = None, output: Path = Path("benchmarks")) -> None:
@@ -285,8 +303,9 @@ def command(images: int = 1000, data_dir: Path | None = None, output: Path = Pat
     result = {name: measure(network, corrupted, labels, strange) for name, network in networks.items()}
     digits = np.concatenate([np.stack(pictures) for pictures in corrupted.values()])
     curves = rocs(networks["reader"], digits, strange)
-    for name, (*_, area) in curves.items():
-        result["reader"]["no digits"][name]["auc"] = area
+    for score, found in curves.items():
+        for kind, (*_, area) in found.items():
+            result["reader"]["no digits"][kind][score] = area
     draw_rocs(curves, output / "robustness.png", len(digits))
     about = {"images": images, "date": datetime.datetime.now(datetime.timezone.utc).date()}
     keep(output, "robustness", about | result, table(result, len(clean)))

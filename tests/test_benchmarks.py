@@ -73,7 +73,7 @@ def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
     reader, default = result["reader"], result["default"]
     assert min(default["corrupted"]["clean"]["accuracy"], reader["corrupted"]["clean"]["accuracy"]) > 0.98
     assert all(row["accuracy"] > 0.85 for row in reader["corrupted"].values())
-    assert all(row["away"] > 0.85 and row["auc"] > 0.9 for row in reader["no digits"].values())
+    assert all(row["away"] > 0.85 and row["1 - probability"] > 0.8 for row in reader["no digits"].values())
     assert all(name in text for name in (*reader["corrupted"], *reader["no digits"]))
 
 
