@@ -74,6 +74,12 @@ def test_pages_say_what_was_measured() -> None:
     assert {"headline", "presets", "output", *(path.stem for path in (ROOT / "benchmarks").glob("*.md"))} <= shown
 
 
+def test_only_noise_and_blank_paper_are_told_by_the_detector_alone() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "robustness.json").read_text(encoding="utf-8"))["reader"]["no digits"]
+    assert all(row["1 - probability"] > 0.97 for row in rows.values())
+    assert {name for name, row in rows.items() if row["out-of-distribution score"] > 0.9} == {"noise", "blank paper"}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*_seeds.jsonl")), ids=lambda path: path.stem)
 def test_rows_are_of_the_presets_as_they_are(path: Path) -> None:
     preset = PRESETS[path.stem.removesuffix("_seeds")]

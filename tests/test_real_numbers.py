@@ -77,9 +77,11 @@ def test_the_cells_of_real_grids_are_read_row_by_row(manifest: tuple[Path, list[
         if row["style"] in grids:
             reading = Classifier.load().read(folder / row["file"], grid=grids[row["style"]])
             truth = row["truth"].split("/")
-            assert [len(line) for line in reading.lines] == [len(line) for line in truth]
-            cells = zip("".join(reading.lines), "".join(truth), strict=True)
-            assert np.mean([cell == digit for cell, digit in cells]) > 0.97
+            cells = [
+                line.split(" ") if " " in line else list(line) for line in reading.lines
+            ]  # some may have two digits
+            assert [len(line) for line in cells] == [len(line) for line in truth]
+            assert np.mean([cell == digit for cell, digit in zip(sum(cells, []), "".join(truth), strict=True)]) > 0.97
 
 
 def test_what_is_known_of_cheques_makes_them_surer(manifest: tuple[Path, list[dict[str, str]]]) -> None:

@@ -83,7 +83,7 @@ def test_twenty_steps_lower_the_loss(glyphs: Glyphs) -> None:
     batches = DrawnBatches(glyphs, config.seed, config.batch_size, 0, config.steps)
     before = batch_loss(run.net.eval(), batches[0]).item()
     losses = [train_step(run, batches[number]) for number in range(config.steps)]
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:2])
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:2])
     assert batch_loss(run.averaged, batches[0]).item() < 0.7 * before
 
 

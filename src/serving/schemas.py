@@ -38,7 +38,7 @@ RESULT: dict[str, Any] = {
     "error": None,
 }
 ALTERNATIVE: dict[str, Any] = {"line": 0, "text": "17324", "probability": 0.97}
-MODEL = {"name": "mnist_cnn_final", "hash": "9f4b067815aa105e...", "version": "0.1.0"}
+MODEL = {"name": "mnist_cnn_final", "hash": "9f4b067815aa105e...", "version": "0.2.0"}
 
 
 class Digit(BaseModel):

@@ -54,7 +54,7 @@ def test_a_file_made_to_cost_is_read_or_refused_by_name_and_the_next_is_read(nam
 
 def test_too_much_cpu_time_and_too_many_candidates_are_too_costly(quick: Sandbox, usual: Sandbox) -> None:
     for sandbox, picture, words in (
-        (quick, digits_page(80, 32), "more than 1 s or 1536 MiB"),
+        (quick, digits_page(52), "more than 1 s or 1536 MiB"),
         (usual, digits_page(60), "more than 3,000 digits"),
     ):
         result = read(sandbox, picture, several=True)
@@ -132,7 +132,7 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
     with Sandbox(Limits(cpu_seconds=2)) as sandbox:
         sandbox.start()
         own = [process for process in workers() if process not in others]
-        waiting = [sandbox.submit(digits_page(80, 32), "that", Search(several=True)) for _ in range(2 * busy)]
+        waiting = [sandbox.submit(digits_page(52), "that", Search(several=True)) for _ in range(2 * busy)]
         if busy:
             assert in_time(lambda: all(future.running() for future in waiting))
         for process in own[: 1 + all_of_them]:
@@ -174,7 +174,7 @@ def test_workers_print_to_devnull_and_their_parent_to_stderr() -> None:
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 @pytest.mark.parametrize("many", [False, True], ids=["working on one", "many waiting"])
 def test_no_process_is_left_behind_by_read(number: signal.Signals | None, many: bool, tmp_path: Path) -> None:
-    (tmp_path / "digits.png").write_bytes(digits_page(80, 32))
+    (tmp_path / "digits.png").write_bytes(digits_page(52))
     files = ["digits.png"] * 200 if many else ["digits.png"]
     files = files if number else [str(PHOTO)] * 100
     command = [sys.executable, "-m", "mnist_cnn.read", *files]

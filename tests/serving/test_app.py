@@ -209,10 +209,10 @@ def test_the_documentation_shows_examples_that_hold(url: str) -> None:
 
 
 def shape_of(value: object) -> object:
-    """Replace values by their types, and lists by the type of their first item."""
+    """Replace values by their types, texts and null alike, and lists by the type of their first item."""
     if isinstance(value, dict):
         return {key: shape_of(item) for key, item in value.items()}
-    return [shape_of(value[0])] if isinstance(value, list) and value else type(value)
+    return [shape_of(value[0])] if isinstance(value, list) and value else str if value is None else type(value)
 
 
 BOMB = b"\x89PNG\r\n\x1a\n" + b"".join(
