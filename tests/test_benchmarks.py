@@ -113,6 +113,7 @@ def test_serving(mnist_data: Path, tmp_path: Path) -> None:
     assert "failed of" in text
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium on this machine")
 def test_page(mnist_data: Path, web_runtime: Path, tmp_path: Path) -> None:
     bench("page", tmp_path, mnist_data, "--digits", "1", "--rounds", "1", "--runtime", str(web_runtime))

@@ -1,6 +1,7 @@
 """Numbers that people wrote, printed and filled into forms are read as well as docs/numbers.md says."""
 
 import csv
+import itertools
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_the_groups_are_read_as_the_table_says(rows: list[tuple[dict[str, str], 
     table = (ROOT / "docs" / "numbers.md").read_text(encoding="utf-8")
     for name, rights in exact.items():
         if name != "sheet":
-            (line,) = (line for line in table.splitlines() if line.startswith(f"| {name}"))
+            line = next(line for line in table.splitlines() if line.startswith(f"| {name}"))
             said = [float(share) for share in line.split("|")[4].split(",")]
             picture = 100 / len(rights)  # rounding of another processor may change one
             assert 100 * np.mean(rights) == pytest.approx(np.mean(said), abs=1.0 + picture), name
@@ -77,11 +78,13 @@ def test_the_cells_of_real_grids_are_read_row_by_row(manifest: tuple[Path, list[
         if row["style"] in grids:
             reading = Classifier.load().read(folder / row["file"], grid=grids[row["style"]])
             truth = row["truth"].split("/")
-            cells = [
-                line.split(" ") if " " in line else list(line) for line in reading.lines
-            ]  # some may have two digits
+            # a cell may have two digits, and then spaces part the cells
+            cells = [line.split(" ") if " " in line else list(line) for line in reading.lines]
             assert [len(line) for line in cells] == [len(line) for line in truth]
-            assert np.mean([cell == digit for cell, digit in zip(sum(cells, []), "".join(truth), strict=True)]) > 0.97
+            assert (
+                np.mean([cell == digit for cell, digit in zip(itertools.chain(*cells), "".join(truth), strict=True)])
+                > 0.97
+            )
 
 
 def test_what_is_known_of_cheques_makes_them_surer(manifest: tuple[Path, list[dict[str, str]]]) -> None:

@@ -113,15 +113,20 @@ def umlaut(tmp_path: Path) -> Path:
     return tmp_path
 
 
+LIKE_OTHERS: list[dict[str, str]] = [
+    {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": ""},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"TERM": "dumb", "COLUMNS": "20"},
+]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
-        {"LANG": "C", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": ""},
         {"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"},
         {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "latin-1"},
-        {"TERM": "dumb", "COLUMNS": "20"},
+        *(pytest.param(changes, marks=pytest.mark.long) for changes in LIKE_OTHERS),
         {"HOME": "/proc/none"},
     ],
     ids=lambda changes: " ".join(f"{name}={value}" for name, value in changes.items()),

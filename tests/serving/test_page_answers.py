@@ -210,7 +210,13 @@ def test_a_dead_server_is_told_and_one_with_another_model_is_met(page: Page, mod
 @pytest.mark.parametrize(
     "file", ["model.json", "mnist_cnn.onnx", "spotter.onnx", "local/worker.js", "local/lines.js", "*.wasm.gzip"]
 )
-@pytest.mark.parametrize("answer", [lambda route: route.abort(), fulfil(404, HTML)], ids=["unreachable", "missing"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda route: route.abort(), id="unreachable", marks=pytest.mark.long),
+        pytest.param(fulfil(404, HTML), id="missing"),
+    ],
+)
 def test_a_page_without_its_model_says_so_and_gets_it(
     page: Page, static_site: Path, file: str, answer: Callable[[Route], None]
 ) -> None:
