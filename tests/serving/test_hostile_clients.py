@@ -252,7 +252,7 @@ def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[st
 @pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
 def test_no_process_is_left_behind_by_serve(number: signal.Signals) -> None:
-    picture = digits_page(80, 32)  # takes almost all the seconds that a picture may
+    picture = digits_page(52)  # takes almost all the seconds that a picture may
     ask = HEAD.replace(b"predict", b"read") + b"Content-Length: %d\r\n\r\n" % len(picture) + picture
     with serving() as (url, process), contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(url)) for _ in range(3)]
