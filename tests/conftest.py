@@ -20,6 +20,7 @@ from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.synthetic.glyphs import Glyphs, make_glyphs
 from mnist_cnn.synthetic.schools import School, make_school
 
+pytest_plugins = ("page_fixtures",)
 ROOT = Path(__file__).parent.parent
 CLOSED_PORT = "http://127.0.0.1:9"
 # A machine without a network: nothing but loopback can be reached.

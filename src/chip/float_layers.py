@@ -24,7 +24,7 @@ class FloatLayer:
         scale: factor of each output channel [out], of the batch norm.
         shift: addend of each output channel [out], of the batch norm.
         pool: side of the squares of positions of which the maximum is kept; 1: no pooling.
-        outputs: values after ReLU, of the images that `float_layers` got, before pooling where it is last.
+        largest: output after ReLU that `float_layers` found on its calibration images, above 0.
     """
 
     module: nn.Module
@@ -34,7 +34,6 @@ class FloatLayer:
     shift: Reals
     pool: int
     largest: float
-    """Largest output, on the calibration images."""
 
 
 def as_reals(tensor: Tensor) -> Reals:

@@ -149,11 +149,7 @@ def prepare(picture: Picture, search: Search, mnist_style: bool, name: str) -> P
         return prepare_page(picture, search.faint, name) if search.spot else prepare_components(picture)
     if picture.grey.shape == (SIDE, SIDE):  # which the classifier reads better than the spotter, whatever is on it
         return one(small_candidate(picture.grey, mnist_style))
-    if search.spot:
-        return one(lone_candidate(picture))
-    foreground, smaller = whole_foreground(picture)
-    box = bounding_box(foreground.mask)
-    return one(candidate(Component(box, foreground.mask), foreground, smaller) if box else None)
+    return one(lone_candidate(picture) if search.spot else whole_candidate(picture))
 
 
 def lone_candidate(picture: Picture) -> Candidate | None:
@@ -166,12 +162,19 @@ def lone_candidate(picture: Picture) -> Candidate | None:
     clearest = max(found, key=lambda digit: digit.probability, default=None)
     if clearest and (clearest.probability > CLEAR or clearest.height > FILLS * len(picture.grey)):
         return spotted_candidate(clearest, picture)
-    foreground, smaller = whole_foreground(picture)
-    box = bounding_box(foreground.mask)
-    if box and box[3] >= FILLS * len(foreground.mask):
-        whole = candidate(Component(box, foreground.mask), foreground, smaller)
+    whole = whole_candidate(picture, FILLS)
+    if whole:
         return dataclasses.replace(whole, unspotted=True)
     return spotted_candidate(clearest, picture) if clearest else None
+
+
+def whole_candidate(picture: Picture, least: float = 0.0) -> Candidate | None:
+    """Make the candidate of the whole foreground; None if it is blank or lower than that share of the picture."""
+    foreground, smaller = whole_foreground(picture)
+    box = bounding_box(foreground.mask)
+    if box is None or box[3] < least * len(foreground.mask):
+        return None
+    return candidate(Component(box, foreground.mask), foreground, smaller)
 
 
 def whole_foreground(picture: Picture) -> tuple[Foreground, Picture]:

@@ -2,24 +2,17 @@
 
 import base64
 import contextlib
-import functools
-import shutil
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from conftest import ROOT
-from server import serving
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 SOON = 60_000  # milliseconds, on a busy machine
 Points = Sequence[tuple[float, float]]
 ONE: list[Points] = [[(0.5, 0.2), (0.5, 0.8)]]
@@ -33,47 +26,6 @@ STAR: list[Points] = [[(0.1, 0.1), (0.9, 0.9)], [(0.9, 0.1), (0.1, 0.9)], [(0.1,
 CROSS: list[Points] = [[(0.2, 0.2), (0.8, 0.8)], [(0.8, 0.2), (0.2, 0.8)]]
 HOOK: list[Points] = [[(0.3, 0.2), (0.5, 0.8), (0.7, 0.2)]]
 TRIANGLE: list[Points] = [[(0.5, 0.2), (0.2, 0.8), (0.8, 0.8), (0.5, 0.2)]]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving() as (address, _):
-        yield address
-
-
-@contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    if not CHROMIUM:
-        pytest.skip("there is no chromium on this machine")
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def hosting(folder: Path) -> Iterator[str]:
-    """Show a folder by the simplest of web hosts; yield its address."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def static_url(static_site: Path) -> Iterator[str]:
-    with hosting(static_site) as address:
-        yield address
 
 
 @contextlib.contextmanager

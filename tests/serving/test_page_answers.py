@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from page_fixtures import hosting
 from playwright.sync_api import Browser, Page, Route, expect
-from test_page import SEVEN, SOON, TWO, chromium, draw, half, hosting, says, visiting
+from test_page import SEVEN, SOON, TWO, draw, half, says, visiting
 
 from mnist_cnn.data_loader import GARMENTS, Dataset, load_dataset
 from mnist_cnn.export import serialized, to_onnx
@@ -24,12 +25,6 @@ MARKUP = ("<b>bag</b>", "shoe & sock", "a name that is so long that it needs mor
 FORMS = ["server", "static"]
 AGAIN = 3000  # milliseconds until the page asks again
 SHOWN = "['#digit', '#bars li.best span'].map((one) => document.querySelector(one).innerText)"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +105,6 @@ FAILURES: dict[str, tuple[Callable[[Route], None], str]] = {
     "foreign": (fulfil(502, '{"detail": "no upstream"}', "application/json"), "status 502"),
 }
 JARGON = re.compile("Failed to fetch|NetworkError|Unexpected|undefined|JSON|token|null|TypeError")
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving() as (address, _):
-        yield address
 
 
 @pytest.fixture

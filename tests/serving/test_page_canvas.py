@@ -6,32 +6,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from test_page import SEVEN, SOON, TWO, chromium, draw, fingers, give, hosting, places, says, touch, visiting
+from test_page import SEVEN, SOON, TWO, draw, fingers, give, places, says, touch, visiting
 
 from conftest import ROOT
-from server import serving
 
 PHOTO = ROOT / "images" / "own_digit.jpg"
 LINE: list[tuple[float, float]] = [(0.3, 0.2), (0.3, 0.4), (0.35, 0.6), (0.4, 0.8)]
 PALM = [(0.8, 0.9), (0.7, 0.8), (0.6, 0.9), (0.8, 0.6)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving() as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
-def static_url(static_site: Path) -> Iterator[str]:
-    with hosting(static_site) as address:
-        yield address
 
 
 @pytest.fixture(params=["url", "static_url"])

@@ -2,41 +2,21 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
-from test_page import SEVEN, SOON, TRIANGLE, TWO, chromium, draw, half, hosting, places, says, touch, visiting
+from test_page import SEVEN, SOON, TRIANGLE, TWO, draw, half, places, says, touch, visiting
 
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_layers import activation_names
 from mnist_cnn.models.onnx_model import PACKAGED
-from server import serving
 
 PICTURE = """async (strokes) => {
   const { grey, scale, left, top } = (await import("./web/strokes.js")).pictureOf(strokes, true);
   return { width: grey.width, height: grey.height, data: [...grey.data], scale, left, top };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving() as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
-def static_url(static_site: Path) -> Iterator[str]:
-    with hosting(static_site) as address:
-        yield address
 
 
 @pytest.fixture(scope="module", params=["url", "static_url"])

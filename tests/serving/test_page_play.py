@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from test_page import FOUR, SEVEN, SOON, TWO, chromium, draw, hosting, places, says, visiting
+from test_page import FOUR, SEVEN, SOON, TWO, draw, places, says, visiting
 
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
 from mnist_cnn.serving.explain import Explainer
 from mnist_cnn.serving.static_page import write_single_file
 from mnist_cnn.synthetic.allographs import DIGITS, jittered_spline
-from server import serving
 
 TURN = np.deg2rad(-50)  # the hand's own style: it leans far over
 LABELS = [digit for _ in range(5) for digit in range(10)]
@@ -31,24 +30,6 @@ TEACH = """async ([drawings, labels]) => {
   }
   return hand.look();
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with serving() as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
-def static_url(static_site: Path) -> Iterator[str]:
-    with hosting(static_site) as address:
-        yield address
 
 
 @pytest.fixture(params=["url", "static_url"])

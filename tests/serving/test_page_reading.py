@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from page_fixtures import hosting
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
-from test_page import ONE, SEVEN, SOON, TWO, chromium, draw, half, hosting, says, visiting
+from test_page import ONE, SEVEN, SOON, TWO, draw, half, says, visiting
 
 import drawing
 from conftest import ROOT
@@ -40,12 +41,6 @@ def site(web_runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     write_page(PACKAGED, folder, web_runtime)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
