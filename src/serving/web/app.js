@@ -50,10 +50,9 @@ async function ask() {
   timer = null;
   const number = (asked += 1);
   const several = element("several").checked;
-  const start = performance.now();
-  const progress = (words) => number === asked && number > shown && performance.now() - start > PATIENCE && wait(words);
+  const patience = losePatience((words) => number === asked && number > shown && wait(words));
   try {
-    const answer = await answerTo(several, progress);
+    const answer = await answerTo(several, patience.hear);
     if (number <= shown) return; // a newer answer is on the page already
     shown = number;
     present(answer, several);
@@ -63,7 +62,24 @@ async function ask() {
     const temporary = error.cause === "temporary";
     fail("No answer", temporary ? `${error.message}; this page asks again by itself` : error.message);
     if (temporary) timer ??= setTimeout(follow, RETRY);
+  } finally {
+    patience.end();
   }
+}
+
+/** Hear words, and say the newest of them once the patience is over, also if they came before and no others follow. */
+function losePatience(say) {
+  let newest = null;
+  let over = false;
+  const timeout = setTimeout(() => {
+    over = true;
+    if (newest !== null) say(newest);
+  }, PATIENCE);
+  const hear = (words) => {
+    newest = words;
+    if (over) say(words);
+  };
+  return { hear, end: () => clearTimeout(timeout) };
 }
 
 function present(answer, several) {
