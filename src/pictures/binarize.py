@@ -242,7 +242,5 @@ def border_mask(shape: tuple[int, int], band: int) -> Mask:
 
 def bounding_box(mask: Mask) -> Box | None:
     """Return the smallest box around the foreground, None if there is none."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
-        return None
-    return int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (left, top, width, height) if width else None

@@ -10,7 +10,7 @@ import numpy as np
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.pictures.binarize import Box, Foreground, bounding_box, find_foreground
 from mnist_cnn.pictures.contrast import Floats
-from mnist_cnn.pictures.detections import CLEAR, Detection, faint_beside, is_faint
+from mnist_cnn.pictures.detections import CLEAR, Detection, faint_beside, is_faint, overlapping
 from mnist_cnn.pictures.digit_crop import cut_out
 from mnist_cnn.pictures.grid import find_grid
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, TooCostlyError, read_picture, shrink
@@ -48,6 +48,11 @@ class Candidate:
     span: Span = (0, 1)
     scores: Floats | None = None
     unspotted: bool = False
+
+    @property
+    def clearness(self) -> float:
+        """The spotter's largest score; 0 without any."""
+        return 0.0 if self.scores is None else float(self.scores.max())
 
     @property
     def faint(self) -> bool:
@@ -140,7 +145,7 @@ def prepare_cells(picture: Picture, shape: tuple[int, int], name: str) -> Prepar
     found = [(grid.cell(*digit.centre), digit) for digit in load_spotter().spot(picture.grey)[0]]
     inside = [(cell, digit) for cell, digit in found if cell]
     ordered = sorted(inside, key=lambda pair: (pair[0], pair[1].centre[0]))
-    return Prepared(tuple((spotted_candidate(digit, picture, *cell),) for cell, digit in ordered))
+    return Prepared(as_choices([spotted_candidate(digit, picture, *cell) for cell, digit in ordered]))
 
 
 def prepare(picture: Picture, search: Search, mnist_style: bool, name: str) -> Prepared:
@@ -203,10 +208,25 @@ def prepare_page(picture: Picture, add_faint: bool, name: str) -> Prepared:
     refuse_many(len(digits) + len(faint), name)
     upright = Picture(turn(picture.grey, quarters), picture.scale)
     lines = enumerate(with_faint(text_lines(digits), faint))
-    choices = (
-        (spotted_candidate(digit, upright, number, quarters=quarters),) for number, line in lines for digit in line
-    )
-    return Prepared(tuple(choices), 90 * quarters)
+    found = [spotted_candidate(digit, upright, number, quarters=quarters) for number, line in lines for digit in line]
+    return Prepared(as_choices(found), 90 * quarters)
+
+
+def as_choices(found: Sequence[Candidate]) -> tuple[Choice, ...]:
+    """Return choices of one candidate each: of two neighbours whose foreground is that of one digit, the clearer."""
+    kept: list[Candidate] = []
+    for one in found:
+        if kept and same_digit(kept[-1].box, one.box):
+            kept[-1] = max(kept[-1], one, key=lambda candidate: candidate.clearness)
+        else:
+            kept.append(one)
+    return tuple((one,) for one in kept)
+
+
+def same_digit(*boxes: Box) -> bool:
+    """Return whether two boxes show the same digit."""
+    sides = np.array([(left, top, left + width, top + height) for left, top, width, height in boxes], np.float32)
+    return bool(overlapping(sides[0], sides)[0].all())
 
 
 def one(found: Candidate | None) -> Prepared:

@@ -1,6 +1,7 @@
 // A picture becomes candidates: the 28x28 images that may be its digits; see src/pictures/candidates.py.
 
 import { constants, model } from "./constants.js";
+import { overlapping } from "./detections.js";
 import { cutOut } from "./digit_crop.js";
 import { textLines } from "./lines.js";
 import { clip, round } from "./numbers.js";
@@ -32,7 +33,9 @@ export async function prepare(picture, several, spotter, progress) {
   if (!spotter) return drawnCandidates(picture, several);
   const found = await spotter.spot(grey, progress);
   if (several)
-    return textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number)));
+    return distinct(
+      textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number))),
+    );
   const clearest = found.reduce((best, digit) => (digit.probability > (best?.probability ?? 0) ? digit : best), null);
   if (clearest) return [spottedCandidate(clearest, picture, 0)];
   if (strokes) return isHigh(grey) ? drawnCandidates(picture, false).map((one) => ({ ...one, unspotted: true })) : [];
@@ -64,6 +67,22 @@ function spottedCandidate(detection, { grey, scale, left = 0, top = 0 }, line) {
   const [x0, y0, x1, y1] = sides.map((side) => round(side * scale));
   const box = [left + Math.max(x0, 0), top + Math.max(y0, 0), Math.max(x1 - x0, 1), Math.max(y1 - y0, 1)];
   return { images: [toMnist(mask)], box, line, scores: detection.scores };
+}
+
+/** Keep of two neighbours whose foreground is that of one digit the clearer. */
+function distinct(found) {
+  const kept = [];
+  for (const one of found) {
+    if (!kept.length || !sameDigit(kept.at(-1).box, one.box)) kept.push(one);
+    else if (Math.max(...one.scores) > Math.max(...kept.at(-1).scores)) kept[kept.length - 1] = one;
+  }
+  return kept;
+}
+
+/** Whether two boxes, of left, top, width and height, show the same digit. */
+function sameDigit(...boxes) {
+  const sides = boxes.map(([left, top, width, height]) => [left, top, left + width, top + height]);
+  return overlapping(sides[0], sides)[1].same;
 }
 
 /** Make the candidate of a 28x28 image as it is; none if it is blank. */

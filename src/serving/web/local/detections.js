@@ -133,7 +133,7 @@ function weightedMean(found) {
 }
 
 /** Which boxes show the same digit as `box`, the first of them, and which it excludes. */
-function overlapping(box, boxes) {
+export function overlapping(box, boxes) {
   const area = ([left, top, right, bottom]) => (right - left) * (bottom - top);
   return boxes.map((other, k) => {
     const across = Math.min(box[2], other[2]) - Math.max(box[0], other[0]);
