@@ -1,22 +1,17 @@
 """The REST service and its web page: pictures in, digits out, over HTTP."""
 
-import gc
 import importlib.metadata
-import logging
-import os
-import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
-import uvicorn
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from tyro.conf import arg
@@ -24,31 +19,32 @@ from tyro.conf import arg
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.common.signals import exit_immediately, signal_handler
 from mnist_cnn.models.onnx_model import PACKAGED
 from mnist_cnn.picture_files import tell_which_model
 from mnist_cnn.serving import schemas
 from mnist_cnn.serving.middleware import LimitMiddleware, problem_response
+from mnist_cnn.serving.processes import MAX_WORKERS, listen, serve, serve_in_workers
 from mnist_cnn.serving.request_body import RefusedError
 from mnist_cnn.serving.schemas import BODY, PIXELS, PROBLEMS, TAGS, GradientQuery, ModelInfo, ReadQuery
 from mnist_cnn.serving.service import Service
 from mnist_cnn.serving.static_page import WEB
-from mnist_cnn.serving.timeouts import TimeoutProtocol
 
-SHUTDOWN_TIMEOUT = 10  # seconds for accepted requests to be answered
 API = "/api/v1"
 
 
 Images = Annotated[bool, Query(description="whether each digit gets `image`, the 28x28 input of the network")]
 
 
-def create_app(classifier: Classifier, max_body: int = 10_000_000, allow_origin: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    classifier: Classifier, max_body: int = 10_000_000, allow_origin: Sequence[str] = (), access_log: bool = False
+) -> FastAPI:
     """Build the application.
 
     Args:
         classifier: reads the pictures.
         max_body: largest request body, in bytes.
         allow_origin: origins whose pages may send requests (CORS).
+        access_log: whether each request gets a line on stderr.
     """
     service = Service(classifier, max_body)
     app = FastAPI(
@@ -79,8 +75,13 @@ def create_app(classifier: Classifier, max_body: int = 10_000_000, allow_origin:
     }
     if allow_origin:
         app.add_middleware(CORSMiddleware, allow_origins=list(allow_origin), allow_methods=["GET", "HEAD", "POST"])
-    app.add_middleware(LimitMiddleware, metrics=service.metrics, known=known)
+    app.add_middleware(LimitMiddleware, metrics=service.metrics, known=known, access_log=access_log)
     return app
+
+
+def load_app(checkpoint: Path, max_body: int, allow_origin: Sequence[str], access_log: bool) -> FastAPI:
+    """Load a model and build the application, in a worker."""
+    return create_app(Classifier.load(checkpoint), max_body, allow_origin, access_log)
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -188,7 +189,7 @@ def add_api(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", response_class=PlainTextResponse, tags=["monitoring"])
     async def metrics() -> Response:
         """Export counters and latencies in Prometheus' text format."""
-        return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def add_pages(app: FastAPI) -> None:
@@ -206,38 +207,14 @@ def add_pages(app: FastAPI) -> None:
     app.mount("/web", StaticFiles(directory=WEB))
 
 
-class Server(uvicorn.Server):
-    """Shuts down gracefully with exit code 0 at the first signal, at once at the second."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handle SIGINT and SIGTERM."""
-        if self.should_exit:
-            exit_immediately(sig, frame)
-        self.should_exit = True
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket.
-
-    Raises:
-        InputError: the port is in use or not permitted.
-    """
-    if not 0 <= port < 2**16:
-        raise InputError(f"--port is {port}; it must be 0 to 65535")
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
-        raise InputError(f"cannot listen on {host}:{port}: {reason}; choose another --host or --port") from None
-
-
 def command(
     host: str = "127.0.0.1",
     port: int = 8000,
     checkpoint: Annotated[Path, arg(help_behavior_hint="(default: the one that ships)")] = PACKAGED,
     max_body: int = 10_000_000,
     allow_origin: Annotated[tuple[str, ...], arg(metavar="ORIGIN...", help_behavior_hint="(default: none)")] = (),
+    workers: int = 1,
+    access_log: bool = False,
 ) -> None:
     """Serve the page to draw digits on, and the REST service behind it, until Ctrl-C.
 
@@ -247,27 +224,22 @@ def command(
         checkpoint: The model, .onnx or .pth.
         max_body: Bytes that a request may have.
         allow_origin: Origins whose web pages may ask, such as https://school.example.
+        workers: Processes that share the port.
+        access_log: Write a line of JSON per request to stderr, with the id that its response has as X-Request-Id.
     """
     if max_body < 1:
         raise InputError(f"--max-body is {max_body}; it must be 1 or more")
+    if not 1 <= workers <= MAX_WORKERS:
+        raise InputError(f"--workers is {workers}; it must be 1 to {MAX_WORKERS}")
     classifier = Classifier.load(checkpoint)
     tell_which_model(checkpoint)
     with listen(host, port) as listening:
-        app = create_app(classifier, max_body, allow_origin)
-        config = uvicorn.Config(
-            app,
-            log_level="error",  # not a line for each client that sends nonsense
-            http=TimeoutProtocol,
-            ws="none",
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
-            server_header=False,
-        )
-        logging.getLogger("python_multipart").setLevel(logging.ERROR)
-        gc.freeze()  # long-lived objects need no further garbage collection, which would delay requests
-        server = Server(config)
-        with signal_handler(server.handle_exit):
-            print(f"http://{host}:{listening.getsockname()[1]} (Ctrl-C stops)", flush=True)
-            server.run(sockets=[listening])
+        address = f"http://{host}:{listening.getsockname()[1]}"
+        if workers == 1:
+            serve(create_app(classifier, max_body, allow_origin, access_log), listening, address)
+        else:
+            load = partial(load_app, checkpoint, max_body, allow_origin, access_log)
+            serve_in_workers(load, listening, address, workers)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "app.py") -> None:

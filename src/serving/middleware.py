@@ -1,8 +1,13 @@
 """Middleware around the application: concurrency limit, metrics, HEAD requests and security headers."""
 
 import asyncio
+import json
+import re
+import sys
 import time
+import uuid
 from collections.abc import Mapping
+from datetime import datetime, timezone
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -11,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mnist_cnn.serving.service import Metrics
 
 MAX_CONCURRENT = 256  # requests; others get 503
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RETRY_SECONDS = "5"  # Retry-After of a 503
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'{}; img-src 'self' blob: data:; connect-src 'self'; "
@@ -27,12 +33,33 @@ def problem_response(
     return JSONResponse({"code": code, "message": message}, status, {**retry, **(headers or {})})
 
 
-class LimitMiddleware:
-    """Limits concurrent requests, counts and times them, answers HEAD as GET without a body, adds security headers."""
+def request_id(request: Request) -> str:
+    """Return the id that a proxy gave a request, if it is a plain one, or a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str]) -> None:
+
+def log(request: Request, method: str, number: str, status: int | None, seconds: float) -> None:
+    """Write a line of JSON to stderr; the status is null if the client left before its response."""
+    line = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "id": number,
+        "client": request.client.host if request.client else None,
+        "method": method,
+        "path": request.scope["raw_path"].decode("latin-1"),
+        "status": status,
+        "milliseconds": round(1000 * seconds, 1),
+    }
+    sys.stderr.write(f"{json.dumps(line)}\n")  # one call: lines of several processes stay whole
+    sys.stderr.flush()
+
+
+class LimitMiddleware:
+    """Limits, counts, times and logs requests, answers HEAD as GET without a body, adds an id and security headers."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, known: set[str], access_log: bool) -> None:
         """Wrap an application; the `known` paths are counted by name."""
-        self.app, self.metrics, self.known = app, metrics, known
+        self.app, self.metrics, self.known, self.access_log = app, metrics, known, access_log
         self.active = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,19 +67,22 @@ class LimitMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["method"] == "HEAD":
+        method = scope["method"]
+        if method == "HEAD":
             scope = {**scope, "method": "GET"}  # uvicorn, which has the original, drops the body
         start, path = time.perf_counter(), scope["path"] if scope["path"] in self.known else "other"
-        request, started = Request(scope), False
+        request, status = Request(scope), None
+        number = request_id(request)
 
         async def send_counted(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
-                self.metrics.count(path, message["status"], getattr(request.state, "code", "refused"))
+                status = message["status"]
+                self.metrics.count(path, status, getattr(request.state, "code", "refused"))
                 self.metrics.seconds.labels(path).observe(time.perf_counter() - start)
                 docs = scope["path"].startswith("/docs")
                 message["headers"] += [
+                    (b"x-request-id", number.encode()),
                     (b"content-security-policy", POLICY.format(" 'unsafe-inline'" if docs else "").encode()),
                     (b"x-content-type-options", b"nosniff"),
                     (b"referrer-policy", b"no-referrer"),
@@ -69,13 +99,15 @@ class LimitMiddleware:
             else:
                 await self.app(scope, receive, send_counted)
         except asyncio.CancelledError:
-            if not started:
+            if status is None:
                 stopping = problem_response(request, 503, "stopping", "the service stops; try again later")
                 await stopping(scope, receive, send_counted)
         except Exception:
-            if not started:
+            if status is None:
                 broken = problem_response(request, 500, "server_error", "the service failed; its log says why")
                 await broken(scope, receive, send_counted)
             raise
         finally:
             self.active -= 1
+            if self.access_log:
+                log(request, method, number, status, time.perf_counter() - start)

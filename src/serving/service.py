@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from fastapi import FastAPI, Request
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
@@ -31,6 +33,7 @@ from mnist_cnn.serving.static_page import describe_model
 
 MOST_IMAGES = 256  # whose features a request gets
 SANDBOX_TIMEOUT = 30.0  # seconds that the files of a request may wait for the sandbox
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # environment variable of prometheus_client: workers count in its files
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)  # seconds
 
 
@@ -50,6 +53,14 @@ class Metrics:
         self.requests.labels(path, str(status)).inc()
         if status >= 400:
             self.rejected.labels(code).inc()
+
+    def text(self) -> bytes:
+        """Lay out the metrics, of all workers if there are several, in Prometheus' text format."""
+        if METRICS_FOLDER not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
 
 
 class Service:
