@@ -41,8 +41,8 @@ def sign(rng: np.random.Generator, school: School, style: Style) -> Pixels:
 
 
 def scribbles(rng: np.random.Generator, _: School, style: Style) -> Pixels:
-    """Scribble: uint8 [H, W], cropped."""
-    parts = [scribble(rng) for _ in range(rng.integers(2, 5))]
+    """Scribble, in curves or with corners: uint8 [H, W], cropped."""
+    parts = [scribble(rng) if rng.random() < 0.6 else zigzag(rng) for _ in range(rng.integers(1, 5))]
     return render_strokes(rng, style, np.concatenate(parts))
 
 
@@ -83,6 +83,11 @@ def two_digits(rng: np.random.Generator, school: School, style: Style) -> Pixels
     gap = max(1, round(height * rng.uniform(0.02, 0.3)))
     row = [np.pad(digit, ((height - len(digit), 0), (0, gap))) for digit in digits]
     return crop_to_foreground(np.hstack(row))
+
+
+def zigzag(rng: np.random.Generator) -> Floats:
+    """Connect random points by straight lines: float32 [M, 2, 2], within a square one high."""
+    return segments(rng.uniform(0, 1, (int(rng.integers(4, 9)), 2)).astype(np.float32))
 
 
 def arc(middle: tuple[float, float], radius: float, angles: tuple[float, float]) -> Floats:
@@ -139,4 +144,4 @@ def blank(rng: np.random.Generator) -> Floats:
 
 TEXTURES = (garment, garment, garment, noise, blank)
 CHARACTERS: tuple[Draw, ...] = (letter, sign, scribbles, smiley, stamp, half, two_digits)
-WEIGHTS = (0.35, 0.15, 0.12, 0.08, 0.08, 0.07, 0.15)
+WEIGHTS = (0.32, 0.14, 0.2, 0.06, 0.07, 0.07, 0.14)

@@ -205,10 +205,10 @@ PRESETS = {
         ModelConfig(stages=((32, 64), (128, 128), (128,))),
         TrainConfig(
             preset="reader",
-            epochs=22,
-            augment=AugmentConfig(severe=0.3),
-            drawn_digits=30_000,
-            drawn_negatives=15_000,
+            epochs=40,
+            augment=AugmentConfig(severe=0.35),
+            drawn_digits=40_000,
+            drawn_negatives=20_000,
         ),
     ),
 }

@@ -23,6 +23,12 @@ KINDS: Ranges = {
     "light width": (0.1, 0.6, 0.5),
     "band": (1, 1, 0.3),
     "band width": (0.08, 0.35, 0.7),
+    "cover": (1, 1, 0.3),
+    "cover width": (0.1, 0.35, 1),
+    "cover height": (0.1, 0.35, 1),
+    "cover x": (0.1, 0.9, 1),
+    "cover y": (0.1, 0.9, 1),
+    "cover shade": (0, 1, 0.4),
 }
 """Minimum, maximum and probability of each kind's strength. Lengths are in widths of the image; a band of width 0 is a
 half plane."""
@@ -32,7 +38,7 @@ AXES: Ranges = {"angle": (0, math.pi, 0.6), "upright": (0, 1, 1), "side": (0, 1,
 
 
 def corrupt_severely(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
-    """Corrupt a share of the images severely: shifted, hollow, crossed out, with edges of light, partly inverted.
+    """Corrupt a share of the images severely: shifted, hollow, crossed out, with edges of light, partly inverted or covered.
 
     Args:
         images: float32 [N, 1, H, W], 0..255, background 0.
@@ -56,7 +62,7 @@ def degrade_severely(pixels: Tensor, rng: CounterRNG) -> Tensor:
     pixels = torch.lerp(pixels, torch.ones_like(pixels), strength["light"] * band(across, strength["light width"]))
     _, across = rotated_axes(size, rng)
     inverted = (strength["band"] > 0) & band(across, strength["band width"])
-    return torch.where(inverted, 1 - pixels, pixels)
+    return cover(torch.where(inverted, 1 - pixels, pixels), strength)
 
 
 def shift(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -103,6 +109,15 @@ def line(along: Tensor, across: Tensor, strength: dict[str, Tensor]) -> Tensor:
     dash = strength["dash"]
     drawn = (dash == 0) | (torch.remainder(along / dash.clamp(min=0.01), 1) < 0.5)
     return (strength["line width"] + 0.5 - distance).clamp(0, 1) * drawn
+
+
+def cover(images: Tensor, strength: dict[str, Tensor]) -> Tensor:
+    """Cover a rectangle of images [N, 1, H, W], 0..1, by a shade (cutout, DeVries and Taylor 2017, arXiv 1708.04552)."""
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=images.device) / width - strength["cover x"]
+    y = torch.arange(height, device=images.device).view(-1, 1) / height - strength["cover y"]
+    inside = (x.abs() < strength["cover width"] / 2) & (y.abs() < strength["cover height"] / 2)
+    return torch.where(inside & (strength["cover"] > 0), strength["cover shade"], images)
 
 
 def band(across: Tensor, width: Tensor) -> Tensor:
