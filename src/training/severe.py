@@ -38,7 +38,7 @@ AXES: Ranges = {"angle": (0, math.pi, 0.6), "upright": (0, 1, 1), "side": (0, 1,
 
 
 def corrupt_severely(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
-    """Corrupt a share of the images severely: shifted, hollow, crossed out, with edges of light, partly inverted or covered.
+    """Corrupt a share of the images severely: shifted, hollow, crossed out, edges of light, partly inverted or covered.
 
     Args:
         images: float32 [N, 1, H, W], 0..255, background 0.
@@ -112,7 +112,7 @@ def line(along: Tensor, across: Tensor, strength: dict[str, Tensor]) -> Tensor:
 
 
 def cover(images: Tensor, strength: dict[str, Tensor]) -> Tensor:
-    """Cover a rectangle of images [N, 1, H, W], 0..1, by a shade (cutout, DeVries and Taylor 2017, arXiv 1708.04552)."""
+    """Cover a rectangle of images [N, 1, H, W], 0..1, by a shade (cutout: DeVries, Taylor 2017, arXiv 1708.04552)."""
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) / width - strength["cover x"]
     y = torch.arange(height, device=images.device).view(-1, 1) / height - strength["cover y"]

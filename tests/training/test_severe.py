@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.training.counter_rng import CounterRNG
-from mnist_cnn.training.severe import KINDS, band, corrupt_severely, hollow, line, rotated_axes, shift
+from mnist_cnn.training.severe import KINDS, band, corrupt_severely, cover, hollow, line, rotated_axes, shift
 
 
 def rng_for(count: int) -> CounterRNG:
@@ -26,7 +26,7 @@ def test_the_share_that_is_corrupted_and_what_is_left_alone(digits: Dataset) -> 
     assert corrupted.min() >= 0
     assert corrupted.max() <= 255
     changed = (corrupted != images).flatten(1).any(dim=1).float().mean()
-    none = np.prod([1 - KINDS[kind][2] for kind in ("shift x", "shift y", "hollow", "line", "light", "band")])
+    none = np.prod([1 - KINDS[kind][2] for kind in ("shift x", "shift y", "hollow", "line", "light", "band", "cover")])
     assert changed == pytest.approx(0.5 * (1 - none), abs=0.05)
     assert corrupt_severely(images, 0, rng_for(len(images))) is images
 
@@ -87,3 +87,19 @@ def test_straight_lines_zigzags_and_dashes() -> None:
     rows = zigzag.argmax(dim=0)
     assert rows.max() - rows.min() >= 9
     assert 0.4 < (dashed[14] > 0).float().mean() < 0.6
+
+
+def test_a_rectangle_is_covered_and_nothing_else(digits: Dataset) -> None:
+    images = digits.train.images[:2].float() / 255
+    strength = {
+        "cover": per_image(1, 0),
+        "cover width": per_image(6 / 28, 1),
+        "cover height": per_image(10 / 28, 1),
+        "cover x": per_image(9.5 / 28, 0.5),
+        "cover y": per_image(15.5 / 28, 0.5),
+        "cover shade": per_image(0.25, 0.5),
+    }
+    covered = cover(images, strength)
+    expected = images.clone()
+    expected[0, :, 11:21, 7:13] = 0.25
+    assert torch.equal(covered, expected)
