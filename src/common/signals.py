@@ -12,6 +12,9 @@ from mnist_cnn.common.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], Any]
+WAITING = {"GOMP_SPINCOUNT": "1000"}
+"""How OpenMP's threads wait. GCC's libgomp, which PyTorch uses on Linux, else spins 300,000 times on a core that
+another program may need; 1,000 is its own count for more active threads than cores (its manual, GOMP_SPINCOUNT)."""
 
 
 def set_handler(handler: Handler) -> dict[int, Any]:
@@ -28,9 +31,12 @@ def exit_immediately(number: int, _frame: FrameType | None) -> None:
 def prepare_process() -> None:
     """Make slow imports interruptible without a traceback; call this before them.
 
-    Also silences matplotlib's and ONNX Runtime's warnings about a home directory without a place for their files.
+    Also sets how OpenMP's threads wait, unless the user has, and silences matplotlib's and ONNX Runtime's warnings
+    about a home directory without a place for their files.
     """
     set_handler(exit_immediately)
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ.update(WAITING)
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import logging  # not at the top: a signal during that import would print a traceback
 
