@@ -12,9 +12,9 @@ from mnist_cnn.common.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], Any]
-WAITING = {"GOMP_SPINCOUNT": "1000"}
+WAITING = {"OMP_WAIT_POLICY": "passive"}
 """How OpenMP's threads wait. GCC's libgomp, which PyTorch uses on Linux, else spins 300,000 times on a core that
-another program may need; 1,000 is its own count for more active threads than cores (its manual, GOMP_SPINCOUNT)."""
+another program may need (its manual, GOMP_SPINCOUNT)."""
 
 
 def set_handler(handler: Handler) -> dict[int, Any]:
