@@ -55,6 +55,7 @@ verify-models:
 	$(PYTHON) scripts/verify_models.py
 
 lock: .venv/installed-dev
+	$(BIN)/pip install --quiet -e '.[notebooks]'
 	$(BIN)/pip freeze --exclude-editable | sed 's/+.*//' > constraints.txt
 
 clean:
