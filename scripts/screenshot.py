@@ -58,7 +58,7 @@ def draw_all(browser: Browser, url: str) -> None:
     take(page, "page_inside.png", "inside")
     unfold(page, "inside", False)
     unfold(page, "fool")
-    page.locator("#errors button").nth(9).click(timeout=WAIT)
+    page.locator('#errors button[title^="A 7"]').first.click(timeout=WAIT)
     page.select_option("#goal", "3")
     page.locator("#smallest").click()
     page.locator("#difference").wait_for(timeout=WAIT)
