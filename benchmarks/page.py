@@ -35,7 +35,7 @@ const [ask, post] = [window.fetch, Worker.prototype.postMessage];
 window.fetch = (...given) => (note("questions"), ask(...given));
 Worker.prototype.postMessage = function (...given) { note("questions"); post.apply(this, given); };
 addEventListener("DOMContentLoaded", () => {
-  const answer = document.getElementById("sure");
+  const answer = document.getElementById("digit");
   new MutationObserver(() => note("answers")).observe(answer, { childList: true });
 });
 """

@@ -7,7 +7,7 @@
  * @property {Float32Array} biases [classes]
  */
 
-const PULL = 0.003; // towards the shipped weights: half of it times the squared distance is added to the loss
+const PULL = 0.0003; // towards the shipped weights: half of it times the squared distance is added to the loss
 const KEPT = 4; // weight of what must not be forgotten, beside 1 of what is taught
 const STEPS = 150;
 const ROUNDS = 20; // of power iteration
