@@ -51,6 +51,7 @@ def create_app(
         title="MNIST CNN Classifier",
         version=importlib.metadata.version("mnist-cnn"),
         openapi_tags=TAGS,
+        responses={status: schemas.PROBLEMS[status] for status in (400, 503)},
         docs_url=None,
         redoc_url=None,
         lifespan=service.lifespan,

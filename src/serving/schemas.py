@@ -235,7 +235,7 @@ TAGS = [
     {"name": "monitoring", "description": "For load balancers and Prometheus."},
 ]
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "the body is no JSON or no form"},
+    400: {"model": Problem, "description": "no valid HTTP, or a body that is no JSON or no form"},
     408: {"model": Problem, "description": "the body took more than 10 s to arrive"},
     413: {"model": Problem, "description": "too many bytes, pixels or digits, or too costly to decode"},
     415: {"model": Problem, "description": "another content type"},

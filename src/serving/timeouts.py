@@ -1,6 +1,7 @@
 """Timeouts and limits of a connection, against slow and greedy clients (slowloris, slow read, endless pipelining)."""
 
 import asyncio
+import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -67,7 +68,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.unparsed += len(data)
         super().data_received(data)
         if self.unparsed > MAX_UNPARSED and not self.transport.is_closing():
-            self.send_400_response("Request line, header or chunk too long.")
+            self.send_400_response("the request line, a header or a chunk is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count headers, and the trailers of a body."""
@@ -104,7 +105,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         self.unparsed = 0
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse invalid HTTP and close the connection, at once where another response would have to come first."""
+        """Answer invalid HTTP with a `schemas.Problem`, unless another response would come first, and hang up."""
         if self.answering and (self.answering.response_started or self.answering is not self.cycle):
             self.abort()
             return
@@ -112,4 +113,7 @@ class TimeoutProtocol(HttpToolsProtocol):
             self.cancel_request()
         else:
             self.app_state["metrics"].count("other", 400, "invalid_http")
-        super().send_400_response(msg)
+        body = json.dumps({"code": "invalid_http", "message": msg})
+        head = "content-type: application/json", f"content-length: {len(body)}", "connection: close"
+        self.transport.write("\r\n".join(("HTTP/1.1 400 Bad Request", *head, "", body)).encode())
+        self.transport.close()

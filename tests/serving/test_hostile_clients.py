@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from pathlib import Path
 
 import numpy as np
@@ -228,6 +229,22 @@ def test_each_answer_is_counted_once(
     assert in_time(lambda: counted(url) - before == expected), counted(url) - before
     time.sleep(0.1)
     assert counted(url) - before == expected
+
+
+@pytest.mark.parametrize("request_line", [b"nonsense", b"GET /healthz?" + b"x" * 65_600 + b" HTTP/1.1"])
+def test_invalid_http_gets_a_problem_that_every_operation_documents(
+    request_line: bytes, service: tuple[str, int]
+) -> None:
+    url, _ = service
+    with connect(url) as raw:
+        raw.sendall(request_line + b"\r\n\r\n")
+        response = HTTPResponse(raw)
+        response.begin()
+        assert (response.status, response.headers["content-type"]) == (400, "application/json")
+        assert json.loads(response.read())["code"] == "invalid_http"
+    for operations in requests.get(f"{url}/openapi.json", timeout=9).json()["paths"].values():
+        for operation in operations.values():
+            assert {"400", "503"} <= operation["responses"].keys()
 
 
 def test_who_is_one_too_many_is_told_or_hung_up_on_and_counted(service: tuple[str, int]) -> None:
