@@ -2,9 +2,11 @@
 FROM python:3.11-slim AS build
 WORKDIR /build
 RUN python -m venv --without-pip /venv
-COPY pyproject.toml README.md LICENSE constraints.txt ./
+COPY deploy/requirements.txt ./
+RUN pip --python /venv/bin/python install --no-cache-dir --require-hashes -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN pip --python /venv/bin/python install --no-cache-dir -c constraints.txt '.[serve]'
+RUN pip --python /venv/bin/python install --no-cache-dir --no-deps .
 
 FROM python:3.11-slim
 COPY --from=build /venv /venv

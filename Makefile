@@ -57,6 +57,8 @@ verify-models:
 lock: .venv/installed-dev
 	$(BIN)/pip install --quiet -e '.[notebooks]'
 	$(BIN)/pip freeze --exclude-editable | sed 's/+.*//' > constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra serve --constraints constraints.txt --universal --generate-hashes \
+	  --no-annotate --no-header --quiet --output-file deploy/requirements.txt
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -217,6 +217,11 @@ def test_constraints_name_a_fitting_version_of_every_requirement() -> None:
     for requirement in requirements:
         if requirement.name != "mnist-cnn":
             assert versions[canonicalize_name(requirement.name)] in requirement.specifier, "run `make lock`"
+    locked = (ROOT / "deploy" / "requirements.txt").read_text(encoding="utf-8")
+    deployed = dict(re.findall(r"^(\S+)==(\S+)", locked, re.MULTILINE))
+    assert {name: versions[name] for name in deployed} == deployed
+    needed = {canonicalize_name(item.name) for item in requirements if not item.marker or "serve" in str(item.marker)}
+    assert needed <= deployed.keys()
 
 
 def test_committed_files_stay_small() -> None:

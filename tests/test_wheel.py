@@ -96,9 +96,12 @@ def test_a_pdf_needs_its_extra_and_says_so(empty: Path, tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (2, said)
 
 
-def test_the_page_is_served_from_the_wheel(empty: Path, wheel: Path, tmp_path: Path) -> None:
-    pip = run(tmp_path, empty / "python", "-m", "pip", "install", "--quiet", f"{wheel}[serve]")
+def test_the_page_is_served_from_the_wheel_with_what_deployments_install(empty: Path, tmp_path: Path) -> None:
+    requirements = ROOT / "deploy" / "requirements.txt"
+    pip = run(tmp_path, empty / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", requirements)
     assert pip.returncode == 0, pip.stderr
+    check = run(tmp_path, empty / "python", "-m", "pip", "check")
+    assert check.returncode == 0, check.stdout
     with serving(program=(empty / "mnist-cnn", "serve")) as (url, _):
         assert "Draw a digit" in requests.get(url, timeout=9).text
         assert requests.get(f"{url}/docs/ui/swagger-ui.css", timeout=9).ok
