@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +16,7 @@ import openvino
 import torch
 from matrix import matrix_rate
 from PIL import Image
-from results import keep
+from results import keep, spread
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -159,12 +159,6 @@ def operations() -> int:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         load_torch(SHIPPED).network(torch.zeros(1, 1, 28, 28))
     return int(counter.get_total_flops())
-
-
-def spread(values: Sequence[float], digits: int = 0) -> str:
-    """Write a median and its range."""
-    middle, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
-    return f"{middle} ({low} to {high})"
 
 
 def table(result: dict[str, Any]) -> str:

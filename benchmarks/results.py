@@ -1,6 +1,8 @@
-"""Where a benchmark's results go."""
+"""What benchmarks do with their results."""
 
 import json
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_cnn.common.files import atomic_write
@@ -12,3 +14,9 @@ def keep(output: Path, name: str, result: object, text: str) -> None:
         temporary.write_text(json.dumps(result, indent=1, default=str) + "\n", encoding="utf-8")
     (output / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """Write a median and its range."""
+    middle, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({low} to {high})"

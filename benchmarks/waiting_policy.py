@@ -11,9 +11,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from results import spread
 from tqdm import tqdm
 
 from mnist_cnn.common.console import exit_codes, parse_call
+from mnist_cnn.common.signals import WAITING_VARIABLES
 from mnist_cnn.experiments.study import Row, environment, read_rows, write_rows
 from mnist_cnn.training.config import TrainConfig
 
@@ -38,7 +40,7 @@ def core_taken() -> Iterator[None]:
 
 def epoch_seconds(policy: str, busy: bool, dataset: str, epochs: int) -> list[float]:
     """Train `fast` in a process of its own; return the seconds of each epoch but the first."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    variables = {name: value for name, value in os.environ.items() if name not in WAITING_VARIABLES}
     with TemporaryDirectory() as folder, core_taken() if busy else nullcontext():
         flags = ["--preset", "fast", "--dataset", dataset, "--epochs", str(epochs), "--output-dir", folder]
         subprocess.run([PROGRAM, "train", *flags], env=variables | POLICIES[policy], check=True, capture_output=True)
@@ -59,10 +61,9 @@ def table(rows: Sequence[Row]) -> str:
         idle, busy = ([medians[policy, taken, number] for number in rounds] for taken in (False, True))
         to_own = statistics.median(medians[policy, False, number] / medians[own, False, number] for number in rounds)
         slower = statistics.median(b / i for b, i in zip(busy, idle, strict=True))
-        spread = [
-            f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in (idle, busy)
-        ]
-        lines.append(f"| {policy} | {len(rounds)} | {spread[0]} | {to_own:.2f} | {spread[1]} | {slower:.1f} |")
+        lines.append(
+            f"| {policy} | {len(rounds)} | {spread(idle, 2)} | {to_own:.2f} | {spread(busy, 2)} | {slower:.1f} |"
+        )
     about = rows[0]
     note = f"An epoch of `fast`, {about['hardware']}, {about['precision']}, PyTorch {about['versions']['torch']}"
     return "\n".join([*lines, "", f"{note}, {about['date']}."]) + "\n"

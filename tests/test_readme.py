@@ -198,15 +198,30 @@ def test_the_pictures_are_read_as_the_page_says(tmp_path: Path) -> None:
     assert (tmp_path / "boxes").is_dir()
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MkDocs make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
 def test_every_local_link_leads_somewhere() -> None:
     generated = ROOT / "docs" / "reference" / "commands.md"  # when the site is built
-    count = 0
-    for page in [ROOT / "README.md", *OTHER_PAGES, *DOCS]:
-        for target in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            path = (page.parent / target).resolve()
-            assert path.exists() or path == generated, f"{page} links to {target}"
-            count += 1
-    assert count > 100
+    links = [
+        (page, (page.parent / path).resolve() if path else page, anchor)
+        for page in [ROOT / "README.md", *OTHER_PAGES, *DOCS]
+        for path, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(links) > 100
+    for page, path, anchor in links:
+        assert path.exists() or path == generated, f"{page} links to {path}"
+        assert not anchor or path == generated or anchor in anchors(path), f"{page} links to {path}#{anchor}"
+
+
+def test_each_question_is_answered_two_clicks_from_readme() -> None:
+    assert "](docs/faq.md)" in README
+    for question in re.split(r"^## ", (ROOT / "docs" / "faq.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        heading, _, answer = question.partition("\n")
+        assert len(answer.split()) > 5, f"{heading}: here or behind a link"
 
 
 def test_constraints_name_a_fitting_version_of_every_requirement() -> None:

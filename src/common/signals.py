@@ -12,9 +12,9 @@ from mnist_cnn.common.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], Any]
-WAITING = {"OMP_WAIT_POLICY": "passive"}
-"""How OpenMP's threads wait. GCC's libgomp, which PyTorch uses on Linux, else spins 300,000 times on a core that
-another program may need (its manual, GOMP_SPINCOUNT)."""
+WAITING_VARIABLES = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
+"""What says how OpenMP's threads wait. Unless told, GCC's libgomp, which PyTorch uses on Linux, spins 300,000 times on
+a core that another program may need (its manual, GOMP_SPINCOUNT)."""
 
 
 def set_handler(handler: Handler) -> dict[int, Any]:
@@ -35,8 +35,8 @@ def prepare_process() -> None:
     about a home directory without a place for their files.
     """
     set_handler(exit_immediately)
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ.update(WAITING)
+    if not WAITING_VARIABLES & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import logging  # not at the top: a signal during that import would print a traceback
 

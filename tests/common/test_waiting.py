@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT, environment
+from mnist_cnn.common.signals import WAITING_VARIABLES
 
 COMMAND = [str(Path(sys.executable).with_name("mnist-cnn")), "train"]
 SCRIPT = [sys.executable, str(ROOT / "src" / "main.py")]
@@ -23,9 +24,7 @@ SCRIPT = [sys.executable, str(ROOT / "src" / "main.py")]
     ],
 )
 def test_openmp_waits_as_set_before_pytorch_loads(program: list[str], own: dict[str, str], spins: str) -> None:
-    variables = {
-        name: value for name, value in environment().items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    }
+    variables = {name: value for name, value in environment().items() if name not in WAITING_VARIABLES}
     variables |= {"OMP_DISPLAY_ENV": "verbose"} | own  # the library then says what it has read
     with subprocess.Popen(
         [*program, "--help"], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

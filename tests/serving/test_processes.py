@@ -4,11 +4,11 @@ import json
 import os
 import re
 import signal
-import time
 
 import psutil
 import pytest
 import requests
+from test_sandbox import in_time
 
 from conftest import Program, assert_one_line_error
 from server import PHOTO, post, serving
@@ -29,25 +29,16 @@ def answered(url: str) -> bool:
 
 def test_workers_share_a_port_count_together_are_replaced_and_end_together() -> None:
     with serving("--workers", "2") as (url, process):
-        for _ in range(200):
-            if len(workers(process.pid)) == 2:
-                break
-            time.sleep(0.1)
+        assert in_time(lambda: len(workers(process.pid)) == 2)
         first = workers(process.pid)
-        assert len(first) == 2
         for _ in range(20):  # each on a connection of its own
             assert post(url, PHOTO.read_bytes(), "image/jpeg").json()["results"][0]["text"] == "4"
         counted = r'mnist_requests_total\{path="/api/v1/predict",status="200"\} 20\.0'
         assert re.search(counted, requests.get(f"{url}/metrics", timeout=10).text)
 
         os.kill(first[0].pid, signal.SIGKILL)
-        for _ in range(200):
-            now = workers(process.pid)
-            if first[0] not in now and len(now) == 2:
-                break
-            time.sleep(0.1)
-        assert first[1] in now, "the other goes on"
-        assert first[0] not in now, "the one that died is replaced"
+        assert in_time(lambda: first[0] not in workers(process.pid) and len(workers(process.pid)) == 2), "replaced"
+        assert first[1] in workers(process.pid), "the other goes on"
         assert all(answered(url) for _ in range(20))
 
         everyone = psutil.Process(process.pid).children(recursive=True)

@@ -66,13 +66,13 @@ export class Spotter {
     const found = [];
     const merged = () => suppress(ofHeight(found, height));
     let budget = BUDGET;
-    for (const look of isLarge ? [FARTHER] : [...LOOKS, FURTHER]) {
+    for (const [number, look] of (isLarge ? [FARTHER] : [...LOOKS, FURTHER]).entries()) {
       if (look === FURTHER && (budget < 0 || meanProbability(merged()) > CLEAR)) break;
       const scale = look / height;
       budget -= round(pyramid[0].data.length * scale ** 2);
       if (found.length && budget < 0) continue;
       found.push(...(await this.detect(pyramid, scale)));
-      if (!merged().length) return [];
+      if (number === 0 && !merged().length) return [];
     }
     return merged();
   }
