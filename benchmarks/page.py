@@ -125,7 +125,7 @@ def command(
     Args:
         digits: How many digits are drawn, from 0 on.
         rounds: How often each digit is drawn, after once to warm up.
-        runtime: Folder of the npm package onnxruntime-web.
+        runtime: Folder of the npm package onnxruntime-web, beside xz-decompress.
         output: Gets page.json and .md.
     """
     check_runtime(runtime)

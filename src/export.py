@@ -300,7 +300,7 @@ def command(
         quantize: float16 halves the file; int8, a quarter, is kept only if it is also faster.
         web: Folder for the page, which draws and reads photos, and its models: static files for any web host.
         single_file: With --web, write the page as one file there, index.html, which opens by double click.
-        runtime: Folder of the npm package onnxruntime-web, for --web.
+        runtime: Folder of the npm package onnxruntime-web, beside xz-decompress, for --web.
         safetensors: Folder for model.safetensors and config.json, which CNN.from_pretrained loads, in place of .onnx.
         c: Folder for C source instead, in integers and without dependencies: for microcontrollers.
         data_dir: Folder with the data to verify on, searched before $MNIST_CNN_DATA and ./data.

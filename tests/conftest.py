@@ -157,16 +157,16 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def web_runtime(shared_folder: Path) -> Path:
-    """Install npm's onnxruntime-web, which the page without a server needs; skip where that cannot be."""
+    """Install the npm packages that the page without a server needs; skip where that cannot be."""
     folder, npm = shared_folder / "npm", shutil.which("npm")
     package = folder / "node_modules" / "onnxruntime-web"
     with FileLock(shared_folder / "npm.lock"):
         folder.mkdir(exist_ok=True)
         if npm and not package.is_dir():
-            command = [npm, "install", "--ignore-scripts", "onnxruntime-web"]
+            command = [npm, "install", "--ignore-scripts", "onnxruntime-web", "xz-decompress"]
             subprocess.run(command, cwd=folder, capture_output=True, timeout=250)
     if not package.is_dir():
-        pytest.skip("npm cannot install onnxruntime-web here")
+        pytest.skip("npm cannot install onnxruntime-web and xz-decompress here")
     return package
 
 

@@ -20,7 +20,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    undrawn = ("inference", "reading", "serving", "page", "waiting_policy")
+    undrawn = ("inference", "reading", "serving", "page", "waiting_policy", "chip")
     assert name in undrawn or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
@@ -136,3 +136,20 @@ def test_waiting_policy(mnist_data: Path, tmp_path: Path) -> None:
     assert f"| passive | 1 | {rows[6]['seconds'][0]:.2f} (" in text
     assert bench("waiting_policy", tmp_path, mnist_data, *small) == text
     assert (tmp_path / "waiting_policy.jsonl").read_text() == kept
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="there is no qemu-system-arm on this machine")
+@pytest.mark.skipif(not shutil.which("riscv64-unknown-elf-gcc"), reason="there is no compiler for RISC-V here")
+def test_chip(mnist_data: Path, tmp_path: Path) -> None:
+    small = ("--only", "fast", "--seeds", "1", "--epochs", "1", "--keep-models", str(tmp_path))
+    text = bench("chip", tmp_path, mnist_data, *small)
+    (row,) = json.loads((tmp_path / "chip.json").read_text())
+    assert abs(row["accuracy"] - row["float_accuracy"]) < 0.005
+    assert 0.95 < row["accuracy"] < 1
+    small_core, large_core = row["cores"].values()
+    assert large_core["instructions"] < small_core["instructions"] < small_core["cycles"]
+    assert small_core["flash"] > row["tables"]
+    assert f"| {small_core['flash']:,} |" in text
+    assert all(size > row["tables"] for size in row["risc_v"].values())
+    assert bench("chip", tmp_path, mnist_data, *small) == text  # nothing is measured again

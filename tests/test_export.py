@@ -23,7 +23,7 @@ from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
 from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel, load_torch
-from mnist_cnn.serving.static_page import RUNTIME
+from mnist_cnn.serving.static_page import RUNTIME, decompressor
 
 
 def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
@@ -146,7 +146,8 @@ def test_what_cannot_be_exported_is_refused(program: Program, tmp_path: Path) ->
 
 
 def test_a_page_needs_its_runtime_before_anything_is_written(program: Program, tmp_path: Path) -> None:
-    assert_one_line_error(program("export.py", "--web", "site"), "no ort.wasm.min.mjs", "npm install onnxruntime-web")
+    refused = program("export.py", "--web", "site")
+    assert_one_line_error(refused, "no ort.wasm.min.mjs", "npm install onnxruntime-web xz-decompress")
     assert not list(tmp_path.iterdir())
 
 
@@ -155,6 +156,8 @@ def test_a_page_has_the_model_that_is_named(program: Program, tmp_path: Path, mn
     dist.mkdir(parents=True)
     for name in RUNTIME:
         (dist / name).touch()
+    decompressor(dist.parent).parent.mkdir(parents=True)
+    decompressor(dist.parent).touch()
     page = ("--runtime", "runtime", "--web")
     assert program("export.py", *page, "packaged").returncode == 0
     assert (tmp_path / "packaged" / "web" / "mnist_cnn.onnx").read_bytes() == PACKAGED.read_bytes()

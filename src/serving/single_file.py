@@ -52,7 +52,7 @@ def pack(folder: Path, package: Path) -> str:
     script = f"{LOADER}\n{functions}\n// The page itself.\n{PAGE}"
     assert "</script" not in script
     style = (web / "style.css").read_text("utf-8")
-    data = [path for path in sorted(web.rglob("*")) if path.suffix in (".json", ".onnx", ".png", ".gzip")]
+    data = [path for path in sorted(web.rglob("*")) if path.suffix in (".json", ".onnx", ".png", ".xz")]
     blocks = "\n".join(
         f'<script type="application/octet-stream" id="{path.relative_to(folder).as_posix()}">{packed(path)}</script>'
         for path in data

@@ -1,9 +1,9 @@
 """The page without a server: static files that read digits in the browser alone."""
 
-import gzip
 import hashlib
 import importlib.metadata
 import json
+import lzma
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,17 +36,28 @@ POLICY = (  # that of the service, and ONNX Runtime's WebAssembly
 
 
 def check_runtime(package: Path) -> None:
-    """Check that npm's package onnxruntime-web is in a folder.
+    """Check that npm's package onnxruntime-web is in a folder, and xz-decompress beside it.
 
     Raises:
-        InputError: it is not.
+        InputError: one is not.
     """
-    for name in RUNTIME:
-        if not (package / "dist" / name).is_file():
+    for file in (*(package / "dist" / name for name in RUNTIME), decompressor(package)):
+        if not file.is_file():
             raise InputError(
-                f"no {name} in {package / 'dist'}; `npm install onnxruntime-web` puts it into node_modules, "
-                "or name the package's folder with --runtime"
+                f"no {file.name} in {file.parent}; `npm install onnxruntime-web xz-decompress` puts it into "
+                "node_modules, or name the folder of onnxruntime-web, beside xz-decompress, with --runtime"
             )
+
+
+def decompressor(package: Path) -> Path:
+    """Name the script of npm's package xz-decompress beside onnxruntime-web."""
+    return package.parent / "xz-decompress" / "dist" / "package" / "xz-decompress.min.js"
+
+
+def as_module(script: str) -> str:
+    """Make a module of xz-decompress, which is written for other loaders (UMD)."""
+    loaded = f'(function () {{\n{script}\nreturn this["xz-decompress"];\n}}).call({{}})'
+    return f"export const {{ XzReadableStream }} = {loaded};\n"
 
 
 def write_page(model: Path, folder: Path, package: Path) -> None:
@@ -60,8 +71,9 @@ def write_page(model: Path, folder: Path, package: Path) -> None:
         shutil.copyfile(spotter.PACKAGED, web / "spotter.onnx")
     for name in SCRIPTS:
         shutil.copyfile(package / "dist" / name, web / "ort" / name)
-    packed = web / "ort" / f"{WASM}.gzip"  # a quarter of its size, on hosts that do not compress too
-    packed.write_bytes(gzip.compress((package / "dist" / WASM).read_bytes(), mtime=0))
+    (web / "ort" / "xz.js").write_text(as_module(decompressor(package).read_text(encoding="utf-8")), encoding="utf-8")
+    packed = web / "ort" / f"{WASM}.xz"  # a sixth of its size, on hosts that do not compress too; gzip: a quarter
+    packed.write_bytes(lzma.compress((package / "dist" / WASM).read_bytes(), check=lzma.CHECK_CRC32))
     downloads = [packed, web / "mnist_cnn.onnx", *([web / "spotter.onnx"] if reader.reads_digits else [])]
     sizes = {str(file.relative_to(web).as_posix()): file.stat().st_size for file in downloads}
     (web / "model.json").write_text(json.dumps(page_data(reader) | {"downloads": sizes}), encoding="utf-8")

@@ -1,6 +1,8 @@
 """The C code computes what the integer reference does, which computes what the network does, on computer and chip."""
 
 import dataclasses
+import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -240,3 +242,26 @@ def test_the_arduino_sketch_compiles(digits: Dataset, tmp_path: Path) -> None:
     ]
     subprocess.run([*command, "-o", "sketch.o"], cwd=tmp_path, check=True)
     subprocess.run(["avr-gcc", "-mmcu=atmega2560", "-Os", *STRICT, "-c", "mnist_cnn.c"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.long
+def test_the_micropython_module_answers_as_the_reference(digits: Dataset, tmp_path: Path) -> None:
+    source = os.environ.get("MICROPYTHON")
+    if not source:
+        pytest.skip("$MICROPYTHON names no folder with MicroPython's sources")
+    modules = tmp_path / "modules"
+    shutil.copytree(ROOT / "examples" / "micropython", modules)
+    network, images = integers_of("chip", digits), hard_images(digits)[:20]
+    write(network, modules / "mnist_cnn")
+    port, folder = Path(source) / "ports" / "unix", tmp_path / "build"
+    settings = ("VARIANT=minimal", f"USER_C_MODULES={modules}", f"BUILD={folder}", "PROG=micropython")
+    subprocess.run([need("make"), "-s", "-j2", "-C", port, *settings], check=True)
+    program = "import mnist_cnn\n" + "".join(
+        f"print(mnist_cnn.predict(bytes({image.flatten().tolist()}))[1])\n" for image in images
+    )
+    refused = "try:\n    mnist_cnn.predict(b'x')\nexcept ValueError as error:\n    print(error)\n"
+    (tmp_path / "program.py").write_text(program + refused)
+    told = subprocess.check_output([folder / "micropython", tmp_path / "program.py"], text=True)
+    *logits, complaint = told.splitlines()
+    np.testing.assert_array_equal([json.loads(line) for line in logits], network.infer(images))
+    assert complaint == "give 784 bytes: 28 rows of 28 grey levels"

@@ -197,7 +197,7 @@ def test_a_dead_server_is_told_and_one_with_another_model_is_met(page: Page, mod
 
 
 @pytest.mark.parametrize(
-    "file", ["model.json", "mnist_cnn.onnx", "spotter.onnx", "local/worker.js", "local/lines.js", "*.wasm.gzip"]
+    "file", ["model.json", "mnist_cnn.onnx", "spotter.onnx", "local/worker.js", "local/lines.js", "*.wasm.xz"]
 )
 @pytest.mark.parametrize(
     "answer",

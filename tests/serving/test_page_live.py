@@ -1,7 +1,9 @@
 """What the page shows while one draws: answers during a stroke, nothing that moves, what is offered; in both forms."""
 
+import gzip
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +225,8 @@ def test_loading_is_seen(browser: Browser, static_url: str) -> None:
         expect(page.locator("#sure")).to_have_text(re.compile(r"^Loading the networks: [1-9]\d %$"), timeout=SOON)
         held.pop().continue_()
         says(page, "No digit yet")
+
+
+def test_the_page_comes_in_four_megabytes(static_site: Path) -> None:
+    files = [path.read_bytes() for path in static_site.rglob("*") if path.is_file()]
+    assert sum(len(gzip.compress(content)) for content in files) < 4_100_000  # as a host compresses them

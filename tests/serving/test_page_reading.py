@@ -21,10 +21,9 @@ from conftest import ROOT
 from mnist_cnn import Classifier, Reading
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.fusion import combine
-from mnist_cnn.models.onnx_model import PACKAGED
 from mnist_cnn.pictures import candidates, contrast, preprocess, spotter
 from mnist_cnn.pictures.image_io import Pixels
-from mnist_cnn.serving.static_page import WEB, page_data, write_page
+from mnist_cnn.serving.static_page import WEB, page_data
 
 RNG = np.random.default_rng(0)
 READ = """async ([content, several]) => {
@@ -36,16 +35,8 @@ PIXELS = "const grey = { width: image[0].length, height: image.length, data: Uin
 
 
 @pytest.fixture(scope="module")
-def site(web_runtime: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the page with the packaged classifier, which `Classifier.load()` loads."""
-    folder = tmp_path_factory.mktemp("site")
-    write_page(PACKAGED, folder, web_runtime)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser, site: Path) -> Iterator[Page]:
-    with hosting(site) as address, visiting(browser, address) as opened:
+def page(browser: Browser, static_site: Path) -> Iterator[Page]:
+    with hosting(static_site) as address, visiting(browser, address) as opened:
         says(opened, "No digit yet")
         yield opened
 
@@ -259,18 +250,18 @@ def changed(route: Route, site: Path, model: dict[str, float] | None = None, **m
     route.fulfill(json=data)
 
 
-def test_a_picture_that_is_too_large_is_refused_in_words(browser: Browser, site: Path) -> None:
-    with hosting(site) as address, visiting(browser, address) as page:
-        page.route("**/model.json", lambda route: changed(route, site, image_io={"MAX_PIXELS": 10_000}))
+def test_a_picture_that_is_too_large_is_refused_in_words(browser: Browser, static_site: Path) -> None:
+    with hosting(static_site) as address, visiting(browser, address) as page:
+        page.route("**/model.json", lambda route: changed(route, static_site, image_io={"MAX_PIXELS": 10_000}))
         page.reload()
         page.set_input_files("#file", ROOT / "images" / "own_digit.jpg")
         says(page, "No answer")
         expect(page.locator("#sure")).to_contain_text("pixels; the most is 10,000, scale it down first")
 
 
-def test_doubt_about_a_probable_digit_says_that_it_is_unlike_others(browser: Browser, site: Path) -> None:
-    with hosting(site) as address, visiting(browser, address) as page:
-        page.route("**/model.json", lambda route: changed(route, site, {"ood_threshold": 0}))
+def test_doubt_about_a_probable_digit_says_that_it_is_unlike_others(browser: Browser, static_site: Path) -> None:
+    with hosting(static_site) as address, visiting(browser, address) as page:
+        page.route("**/model.json", lambda route: changed(route, static_site, {"ood_threshold": 0}))
         page.reload()
         draw(page, SEVEN)
         sentence = r"^Not sure: unlike the digits that the model knows; if it is one, 7 is \d+\.\d % likely$"
@@ -285,10 +276,12 @@ def test_doubt_about_a_probable_digit_says_that_it_is_unlike_others(browser: Bro
     ],
 )
 def test_doubt_about_several_digits_says_which_and_why(
-    browser: Browser, site: Path, sure: float, sentence: str
+    browser: Browser, static_site: Path, sure: float, sentence: str
 ) -> None:
-    with hosting(site) as address, visiting(browser, address) as page:
-        page.route("**/model.json", lambda route: changed(route, site, {"ood_threshold": 0}, fusion={"SURE": sure}))
+    with hosting(static_site) as address, visiting(browser, address) as page:
+        page.route(
+            "**/model.json", lambda route: changed(route, static_site, {"ood_threshold": 0}, fusion={"SURE": sure})
+        )
         page.reload()
         page.locator("#several").check()
         draw(page, [*half(ONE, 0.0), *half(TWO, 0.5)])
@@ -296,11 +289,11 @@ def test_doubt_about_several_digits_says_which_and_why(
 
 
 def test_a_page_of_digits_is_given_up_for_something_newer(
-    browser: Browser, site: Path, mnist: Dataset, tmp_path: Path
+    browser: Browser, static_site: Path, mnist: Dataset, tmp_path: Path
 ) -> None:
     large = np.tile(np.vstack([row(mnist, 8 * line, 8, 40) for line in range(6)]), (5, 4))
     (tmp_path / "page.png").write_bytes(png(drawing.photo(large)))
-    with hosting(site) as address, visiting(browser, address) as page:
+    with hosting(static_site) as address, visiting(browser, address) as page:
         says(page, "No digit yet")
         page.locator("#several").check()
         page.set_input_files("#file", tmp_path / "page.png")

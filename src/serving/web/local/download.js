@@ -1,6 +1,7 @@
 // Loads the large files: the runtime, compressed, and the networks.
 
 import { downloads } from "./constants.js";
+import { XzReadableStream } from "../ort/xz.js";
 import { sum } from "./numbers.js";
 
 /**
@@ -24,5 +25,5 @@ async function bytesOf(file, count) {
     },
   });
   const stream = response.body.pipeThrough(counted);
-  return new Response(file.endsWith(".gzip") ? stream.pipeThrough(new DecompressionStream("gzip")) : stream).arrayBuffer();
+  return new Response(file.endsWith(".xz") ? new XzReadableStream(stream) : stream).arrayBuffer();
 }
