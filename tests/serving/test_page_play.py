@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
-from test_page import FOUR, SEVEN, SOON, TWO, draw, places, says, visiting
+from test_page import FOUR, SEVEN, SOON, TWO, assert_no_barrier, draw, places, says, visiting
 
 from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
@@ -70,8 +69,7 @@ def test_a_hand_is_taught_and_mnist_is_not_forgotten(browser: Browser, static_ur
         taught = json.loads(Path(saved.value.path()).read_text("utf-8"))["learned"]
         assert taught["before"] - taught["after"] < 0.002
         assert lost_of_all(taught, mnist) == pytest.approx(taught["before"] - taught["after"], abs=2e-4)
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        assert_no_barrier(page)
 
 
 def lost_of_all(taught: dict[str, Any], mnist: Dataset) -> float:
@@ -113,8 +111,7 @@ def test_digits_are_labelled_with_keys_and_buttons_and_a_hand_moves_to_another_b
         expect(page.locator("#report")).to_contain_text("no hand")
         page.set_input_files("#hand-file", tmp_path / "hand.json")
         expect(page.locator("#labels button").nth(4)).to_have_text("4●○○○○")
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+        assert_no_barrier(page)
 
 
 def test_errors_are_browsed_and_altered_and_one_becomes_another_digit(page: Page) -> None:
@@ -141,8 +138,7 @@ def test_errors_are_browsed_and_altered_and_one_becomes_another_digit(page: Page
     page.mouse.move(x + 40, y + 10, steps=4)
     page.mouse.up()
     assert page.evaluate("document.getElementById('altered').toDataURL()") != before
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    assert_no_barrier(page)
 
 
 def test_a_map_its_filter_the_evidence_and_the_nearest_digits_are_shown(page: Page) -> None:
@@ -165,8 +161,7 @@ def test_a_map_its_filter_the_evidence_and_the_nearest_digits_are_shown(page: Pa
     expect(page.locator("#evidence-words")).to_contain_text("counts most for 7: map")
     page.locator("#find").click()
     expect(page.locator("#neighbours figcaption").first).to_have_text(re.compile(r"^a 2, 0\.\d\d$"), timeout=SOON)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    assert_no_barrier(page)
 
 
 def test_a_drawing_is_shown_again_stroke_by_stroke(browser: Browser, url: str) -> None:
