@@ -1,6 +1,5 @@
 """The training loop: load data, build the network, then steps, epochs and the whole fit."""
 
-import dataclasses
 import math
 import os
 import signal
@@ -8,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import NoReturn
 
 import torch
@@ -34,6 +34,8 @@ from mnist_cnn.training.resume import EpochRecord, Progress, Training, save, sna
 from mnist_cnn.training.run_dir import RunDir
 from mnist_cnn.training.serif import serif_ones
 from mnist_cnn.training.tracking import profiled, tensorboard_log
+
+READ_EVERY = 32  # steps of an accelerator whose sums are read together
 
 
 def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, own: nn.Module | None = None) -> Training:
@@ -65,7 +67,7 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, ow
         check_network(network)
     else:
         architecture = model or PRESETS[config.preset].model
-        network = build(dataclasses.replace(architecture, classes=len(dataset.classes), mean=mean, std=std))
+        network = build(replace(architecture, classes=len(dataset.classes), mean=mean, std=std))
     template = Checkpoint(
         dataset=dataset.name,
         classes=dataset.classes,
@@ -86,14 +88,19 @@ def train_steps(
 ) -> Iterator[tuple[Progress, bool]]:
     """Train on each image once, in the epoch's random order, beginning after those already seen.
 
+    The host does not wait for an accelerator: the sums of its steps are read together, every `READ_EVERY` steps, before
+    a checkpoint and at the end of the epoch.
+
     Yields:
-        After each step, the progress, and whether any rank was asked to stop.
+        After each step, the progress, its sums as last read, and whether any rank was asked to stop by then.
 
     Raises:
         InputError: the loss is not finite.
     """
     learner.model.train()
     start = time.perf_counter() - progress.seconds
+    every = 1 if learner.device.type == "cpu" else READ_EVERY
+    unread: list[Tensor] = []
     order = epoch_order(config.seed, progress.epoch, len(train)).to(learner.device)
     with progress_bar(f"epoch {progress.epoch}/{config.epochs}", len(train), progress.seen) as bar:
         for first in range(progress.seen, len(train), config.batch_size):
@@ -101,24 +108,23 @@ def train_steps(
             own, weight = shard(index)
             batch = train[own]
             images = distort(batch.images, config.augment, CounterRNG.for_images(config.seed, progress.epoch, own))
-            logits = train_step(learner, images, batch.labels, config.label_smoothing, weight)
-            loss, correct, stop = all_reduce_sum(
-                step_sums(logits, batch.labels, weight, bool(request and request.number))
+            logits = train_step(
+                learner, images, batch.labels, config.label_smoothing, weight, config.drawn_negatives > 0
             )
-            seen = progress.seen + len(index)
-            progress = Progress(
-                epoch=progress.epoch,
-                step=progress.step + 1,
-                seen=seen,
-                loss=progress.loss + loss,
-                correct=progress.correct + round(correct),
-                seconds=time.perf_counter() - start,
-            )
-            check_finite(loss, progress, learner)
-            means = {"loss": f"{progress.loss / seen:.4f}", "accuracy": f"{progress.correct / seen:.2%}"}
-            bar.set_postfix(means, refresh=False)
-            bar.update(len(index))
-            yield progress, stop > 0
+            unread.append(all_reduce_sum(step_sums(logits, batch.labels, weight, bool(request and request.number))))
+            progress = replace(progress, step=progress.step + 1, seen=progress.seen + len(index))
+            saved = config.checkpoint_every_steps and progress.step % config.checkpoint_every_steps == 0
+            stop = False
+            if progress.step % every == 0 or saved or progress.seen == len(train):
+                loss, correct, stops = torch.stack(unread).cpu().double().sum(dim=0).tolist()
+                unread, stop, seconds = [], stops > 0, time.perf_counter() - start
+                total, right = progress.loss + loss, progress.correct + round(correct)
+                progress = replace(progress, loss=total, correct=right, seconds=seconds)
+                check_finite(total, progress, learner)
+                means = {"loss": f"{total / progress.seen:.4f}", "accuracy": f"{right / progress.seen:.2%}"}
+                bar.set_postfix(means, refresh=False)
+                bar.update(progress.seen - bar.n)
+            yield progress, stop
 
 
 def step_sums(logits: Tensor, labels: Tensor, weight: float, stop: bool) -> Tensor:
@@ -127,12 +133,13 @@ def step_sums(logits: Tensor, labels: Tensor, weight: float, stop: bool) -> Tens
     A negative adds its divergence from the uniform distribution, and is correct if no class has half the probability.
     """
     own = labels[: len(labels) if weight else 0]
-    logits, negative = logits[: len(own)], own == NEGATIVE
-    loss = F.cross_entropy(logits[~negative], own[~negative], reduction="sum")
-    log_probabilities = logits[negative].log_softmax(dim=1)
-    loss = loss - (log_probabilities.mean(dim=1) + math.log(logits.shape[1])).sum()
-    correct = (logits.argmax(dim=1) == own).sum() + (log_probabilities.amax(dim=1) < math.log(0.5)).sum()
-    return torch.stack([loss, correct.float(), loss.new_tensor(float(stop))])
+    log_probabilities = logits[: len(own)].log_softmax(dim=1)
+    divergence = -log_probabilities.mean(dim=1) - math.log(logits.shape[1])
+    unsure = log_probabilities.amax(dim=1) < math.log(0.5)
+    negative = own == NEGATIVE
+    loss = torch.where(negative, divergence, F.nll_loss(log_probabilities, own.clamp(min=0), reduction="none"))
+    correct = torch.where(negative, unsure, log_probabilities.argmax(dim=1) == own)
+    return torch.stack([loss.sum(), correct.sum().float(), torch.full_like(loss.sum(), float(stop))])
 
 
 def progress_bar(title: str, images: int, seen: int) -> "tqdm[NoReturn]":
@@ -227,7 +234,7 @@ def fit(
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS requires it
     if network is not None:
-        config = dataclasses.replace(config, network=spec_of(network))
+        config = replace(config, network=spec_of(network))
     training = prepare(dataset, config, model, network)
     lock = training.run_dir.locked() if rank() == 0 else nullcontext()
     with lock, deferred_signals() as request, tensorboard_log(config) as log, profiled(config) as tick:
@@ -242,7 +249,7 @@ def fit(
     if request.number:
         raise Stopped("stopped after the last epoch; progress is saved, continue with --resume", request.number)
     temperature = calibrate(training.learner.network, training.val)
-    return dataclasses.replace(snapshot(training, history), temperature=temperature)
+    return replace(snapshot(training, history), temperature=temperature)
 
 
 def calibrate(model: nn.Module, val: Split) -> float:
@@ -259,6 +266,6 @@ def add_ood_detector(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
     if checkpoint.train_config.get("drawn_negatives"):
         val = calibration_split(val)
         temperature = calibrate(checkpoint.build_model(), val[val.labels != NEGATIVE])
-        checkpoint = dataclasses.replace(checkpoint, temperature=temperature)
+        checkpoint = replace(checkpoint, temperature=temperature)
     ood_detector = fit_ood_detector(checkpoint.build_model(), train, val, checkpoint.temperature)
-    return dataclasses.replace(checkpoint, ood_detector=ood_detector)
+    return replace(checkpoint, ood_detector=ood_detector)

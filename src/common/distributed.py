@@ -40,7 +40,7 @@ def restart_count() -> int:
 
 def was_restarted() -> bool:
     """Whether torchrun has restarted the workers of any machine."""
-    return all_reduce_sum(torch.tensor([float(restart_count())]))[0] > 0
+    return all_reduce_sum(torch.tensor([float(restart_count())])).item() > 0
 
 
 @contextmanager
@@ -126,11 +126,11 @@ def shard(index: Tensor) -> tuple[Tensor, float]:
     return (own, len(own) * world_size() / len(index)) if len(own) else (index[:1], 0.0)
 
 
-def all_reduce_sum(values: Tensor) -> list[float]:
-    """Sum float [n] over all ranks, in place."""
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """Sum float [n] over all ranks, in place, and return it."""
     if dist.is_initialized():
         dist.all_reduce(values)
-    return values.tolist()
+    return values
 
 
 def all_gather_rows(rows: Tensor, count: int) -> Tensor:

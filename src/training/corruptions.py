@@ -1,5 +1,7 @@
 """Corruptions of images: the artefacts of cameras, scanners, paper and pens."""
 
+import copy
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -51,8 +53,13 @@ def corrupt(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
 
 
 def change_share(images: Tensor, share: float, rng: CounterRNG, change: Change) -> Tensor:
-    """Change a share of the images [N, 1, H, W], 0..255, by a function of pixels in 0..1 and their streams."""
+    """Change a share of the images [N, 1, H, W], 0..255, by a function of pixels in 0..1 and their streams.
+
+    An accelerator changes copies of all: it would have to wait for the host to learn which are chosen.
+    """
     chosen = rng.uniform() < share
+    if images.device.type != "cpu":
+        return torch.where(chosen[:, None, None, None], 255 * change(images / 255, copy.copy(rng)), images)
     if not chosen.any():
         return images
     return images.index_put((chosen.nonzero().squeeze(1),), 255 * change(images[chosen] / 255, rng[chosen]))
@@ -90,10 +97,16 @@ def draw_strengths(ranges: Ranges, rng: CounterRNG) -> dict[str, Tensor]:
         ranges: minimum strength, maximum strength and probability by name; without a corruption its strength is 0.
         rng: a stream for each image.
     """
-    low, high, probability = torch.tensor(list(ranges.values()), device=rng.keys.device).T
+    low, high, probability = as_tensor(tuple(ranges.values()), rng.keys.device).T
     level, chance = rng.uniform(len(ranges), 2).unbind(dim=2)
     strengths = (low + (high - low) * level) * (chance < probability)
     return dict(zip(ranges, strengths[:, :, None, None, None].unbind(dim=1), strict=True))
+
+
+@functools.cache
+def as_tensor(ranges: tuple[tuple[float, float, float], ...], device: torch.device) -> Tensor:
+    """Return ranges as float32 [N, 3], copied to a device once."""
+    return torch.tensor(ranges, device=device)
 
 
 def dilate(images: Tensor) -> Tensor:

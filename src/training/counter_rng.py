@@ -48,7 +48,7 @@ class CounterRNG:
     @classmethod
     def for_images(cls, seed: int, epoch: int, index: Tensor) -> "CounterRNG":
         """Start the streams of the images at `index`, int64 [N], in an epoch of a seed."""
-        return cls(mix(epoch_key(seed, epoch).to(index.device) + index))
+        return cls(mix(epoch_key(seed, epoch) + index))
 
     def __getitem__(self, index: Tensor) -> "CounterRNG":
         """Return the streams of some of the images, at their current counter."""

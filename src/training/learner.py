@@ -1,6 +1,7 @@
 """A model with its optimizers, and the training step."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,22 +93,30 @@ def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learn
     return Learner(network, wrap_ddp(network), tuple(optimizers), tuple(schedulers), dtype)
 
 
-def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing: float, weight: float = 1.0) -> Tensor:
-    """Update the weights with one batch.
+def train_step(
+    learner: Learner,
+    images: Tensor,
+    labels: Tensor,
+    label_smoothing: float,
+    weight: float = 1.0,
+    has_negatives: bool = False,
+) -> Tensor:
+    """Update the weights with one batch; nothing is read back from the device.
 
     Args:
         learner: updated in place.
         images: [N, 1, 28, 28], raw pixels 0..255, on the model's device.
         labels: int64 [N], those of negatives `NEGATIVE`.
         label_smoothing: 0..1.
-        weight: factor of the loss for this rank's shard of the batch, as `distributed.share` returns it.
+        weight: factor of the loss for this rank's shard of the batch, as `distributed.shard` returns it.
+        has_negatives: whether there may be negatives.
 
     Returns:
         The logits before the update, float32 [N, classes].
     """
-    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=learner.dtype == torch.bfloat16):
+    with torch.autocast(images.device.type, learner.dtype) if learner.dtype == torch.bfloat16 else nullcontext():
         logits: Tensor = learner.model(images).float()
-    loss = weight * batch_loss(logits, labels, label_smoothing)
+    loss = weight * batch_loss(logits, labels, label_smoothing, has_negatives)
     learner.model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
@@ -116,15 +125,14 @@ def train_step(learner: Learner, images: Tensor, labels: Tensor, label_smoothing
     return logits.detach()
 
 
-def batch_loss(logits: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+def batch_loss(logits: Tensor, labels: Tensor, label_smoothing: float, has_negatives: bool) -> Tensor:
     """Return the mean cross-entropy of a batch, arguments as in `train_step`.
 
     The target of negatives is uniform (outlier exposure: Hendrycks et al. 2019, arXiv 1812.04606, section 4).
     """
-    negative = labels == NEGATIVE
-    if not negative.any():
+    if not has_negatives:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     classes = logits.shape[1]
-    uniform = torch.where(negative, 1.0, label_smoothing)[:, None]  # share of each target
+    uniform = torch.where(labels == NEGATIVE, 1.0, label_smoothing)[:, None]  # share of each target
     targets = (1 - uniform) * F.one_hot(labels.clamp(min=0), classes) + uniform / classes
     return F.cross_entropy(logits, targets)
