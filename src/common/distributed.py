@@ -99,11 +99,11 @@ def select_backend() -> str:
     return f"cpu:gloo,{accelerator.type}:{backend}"
 
 
-def failure(gloo: dist.ProcessGroup | None, error: RuntimeError) -> str:
-    """Describe a failed collective: the ranks that miss a barrier, or else the error."""
+def failure(group: object, error: RuntimeError) -> str:
+    """Describe a failed collective: the ranks that miss a barrier of a group, if there is one, or else the error."""
     try:
-        if gloo:
-            dist.monitored_barrier(gloo, timedelta(seconds=BARRIER_SECONDS), wait_all_ranks=True)
+        if isinstance(group, dist.ProcessGroup):
+            dist.monitored_barrier(group, timedelta(seconds=BARRIER_SECONDS), wait_all_ranks=True)
     except RuntimeError as barrier_error:
         error = barrier_error
     lost = re.search(r"Ranks? ([\d, ]+) failed", str(error))
