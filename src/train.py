@@ -169,17 +169,13 @@ def check_finite(loss: float, progress: Progress, learner: Learner) -> None:
         )
 
 
-def validate(model: nn.Module, val: Split) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy on the validation split."""
-    logits, labels = infer_distributed(model, val), val.labels.cpu()
-    correct = int((logits.argmax(dim=1) == labels).sum())
-    return F.cross_entropy(logits, labels).item(), correct / len(val)
-
-
 def run_epoch(
     training: Training, history: list[EpochRecord], progress: Progress, request: StopRequest, tick: Callable[[], None]
-) -> EpochRecord:
+) -> tuple[EpochRecord, Tensor]:
     """Train for the rest of an epoch, saving checkpoints as configured, and validate.
+
+    Returns:
+        The results, and the logits of the validation split.
 
     Raises:
         InputError: the loss is not finite.
@@ -196,14 +192,17 @@ def run_epoch(
             number = request.number or signal.SIGTERM
             raise Stopped(f"stopped in {position}; progress is saved, continue with --resume", number)
     start = time.perf_counter()
-    val_loss, val_accuracy = validate(learner.network, training.val)
+    logits, labels = infer_distributed(learner.network, training.val), training.val.labels.cpu()
+    val_loss = F.cross_entropy(logits, labels).item()
+    val_accuracy = int((logits.argmax(dim=1) == labels).sum()) / len(labels)
     check_finite(val_loss, progress, learner)
     seconds = progress.seconds + time.perf_counter() - start
     if rank() == 0:
         report = f"validation: loss {val_loss:.4f} nats, accuracy {val_accuracy:.2%} ({seconds:.1f} s)"
         tqdm.write(report, file=sys.stderr)
     train_loss = progress.loss / progress.seen
-    return EpochRecord(progress.epoch, train_loss, val_loss, val_accuracy, learner.learning_rate, seconds)
+    record = EpochRecord(progress.epoch, train_loss, val_loss, val_accuracy, learner.learning_rate, seconds)
+    return record, logits
 
 
 def fit(
@@ -239,22 +238,25 @@ def fit(
     lock = training.run_dir.locked() if rank() == 0 else nullcontext()
     with lock, deferred_signals() as request, tensorboard_log(config) as log, profiled(config) as tick:
         history, progress = start_or_resume(training)
+        logits = None
         while progress.epoch <= config.epochs:
-            history.append(run_epoch(training, history, progress, request, tick))
+            record, logits = run_epoch(training, history, progress, request, tick)
+            history.append(record)
             progress = Progress(progress.epoch + 1)
             save(training, history, progress)
-            log(history[-1])
+            log(record)
         if rank() == 0:
             training.run_dir.prune(keep=1)
     if request.number:
         raise Stopped("stopped after the last epoch; progress is saved, continue with --resume", request.number)
-    temperature = calibrate(training.learner.network, training.val)
+    temperature = calibrate(training.learner.network, training.val, logits)
     return replace(snapshot(training, history), temperature=temperature)
 
 
-def calibrate(model: nn.Module, val: Split) -> float:
-    """Fit the temperature of a model's probabilities on the validation split."""
-    return fit_temperature(infer(model, val).double().numpy(), val.labels.cpu().numpy())
+def calibrate(model: nn.Module, val: Split, logits: Tensor | None = None) -> float:
+    """Fit the temperature of a model's probabilities on the validation split, whose logits may be known."""
+    logits = infer(model, val) if logits is None else logits
+    return fit_temperature(logits.double().numpy(), val.labels.cpu().numpy())
 
 
 def add_ood_detector(checkpoint: Checkpoint, dataset: Dataset) -> Checkpoint:
