@@ -1,6 +1,6 @@
 // One feature map: the filter that makes it, and the pixels that drive it.
 
-import { picture, show, signed } from "./pixel_canvas.js";
+import { show, signed, tile } from "./pixel_canvas.js";
 import { filter, gradient } from "./reader.js";
 
 const element = (id) => document.getElementById(id);
@@ -31,15 +31,7 @@ export async function showMap(image, layers, chosen) {
 }
 
 function drawFilter({ inputs, height, width, values }) {
-  const canvas = element("filter");
   const columns = Math.ceil(Math.sqrt(inputs));
-  canvas.width = columns * (width + 1) - 1;
-  canvas.height = Math.ceil(inputs / columns) * (height + 1) - 1;
-  const pen = canvas.getContext("2d");
   const colour = signed(Math.max(...values.map(Math.abs)) || 1);
-  for (let input = 0; input < inputs; input += 1) {
-    const own = values.slice(input * height * width, (input + 1) * height * width);
-    const [x, y] = [(input % columns) * (width + 1), Math.floor(input / columns) * (height + 1)];
-    pen.putImageData(picture(width, height, own, colour), x, y);
-  }
+  tile(element("filter"), values, { count: inputs, columns, width, height }, colour);
 }

@@ -5,7 +5,7 @@
 import { showEvidence } from "./evidence.js";
 import { showMap } from "./feature_map.js";
 import { showNearest } from "./nearest.js";
-import { picture, show } from "./pixel_canvas.js";
+import { show, tile } from "./pixel_canvas.js";
 import { explain } from "./reader.js";
 
 const SIDE = 28;
@@ -103,23 +103,14 @@ function drawHeat(pen, occlusion) {
   );
 }
 
-// The maps of a layer side by side, a pixel between them.
 function drawLayer(figure, layer, number) {
   const { channels, height, width, values } = layer;
-  const canvas = figure.querySelector("canvas");
-  const columns = columnsOf(layer);
-  canvas.width = columns * (width + 1) - 1;
-  canvas.height = Math.ceil(channels / columns) * (height + 1) - 1;
-  const pen = canvas.getContext("2d");
-  for (let map = 0; map < channels; map += 1) {
-    const own = values.subarray(map * height * width, (map + 1) * height * width);
-    const [x, y] = [(map % columns) * (width + 1), Math.floor(map / columns) * (height + 1)];
-    pen.putImageData(picture(width, height, own, hot), x, y);
-    if (chosen?.layer === number && chosen.channel === map) {
-      pen.strokeStyle = FRAME;
-      pen.strokeRect(x - 0.5, y - 0.5, width + 1, height + 1);
-    }
-  }
+  const shape = { count: channels, columns: columnsOf(layer), width, height };
+  tile(figure.querySelector("canvas"), values, shape, hot, (pen, map, x, y) => {
+    if (chosen?.layer !== number || chosen.channel !== map) return;
+    pen.strokeStyle = FRAME;
+    pen.strokeRect(x - 0.5, y - 0.5, width + 1, height + 1);
+  });
   figure.querySelector("figcaption").textContent = `Layer ${number + 1}: ${channels} maps of ${width} by ${height}`;
 }
 

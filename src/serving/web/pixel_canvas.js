@@ -12,10 +12,27 @@ export const signed = (most) => (value) => {
 };
 
 /** Make an image of values. @param {(value: number) => number[]} colour red, green, blue, alpha of a value */
-export function picture(width, height, values, colour) {
+function picture(width, height, values, colour) {
   const pixels = new ImageData(width, height);
   values.forEach((value, place) => pixels.data.set(colour(value), 4 * place));
   return pixels;
+}
+
+/**
+ * Put images side by side on a canvas that fits them, a pixel between them.
+ * @param {ArrayLike<number>} values of all images, one after the other
+ * @param {(pen: CanvasRenderingContext2D, tile: number, x: number, y: number) => void} [then] called after each image
+ */
+export function tile(canvas, values, { count, columns, width, height }, colour, then = () => null) {
+  canvas.width = columns * (width + 1) - 1;
+  canvas.height = Math.ceil(count / columns) * (height + 1) - 1;
+  const pen = canvas.getContext("2d");
+  for (let number = 0; number < count; number += 1) {
+    const own = values.slice(number * height * width, (number + 1) * height * width);
+    const [x, y] = [(number % columns) * (width + 1), Math.floor(number / columns) * (height + 1)];
+    pen.putImageData(picture(width, height, own, colour), x, y);
+    then(pen, number, x, y);
+  }
 }
 
 /** Put a 28x28 image on a canvas; return its pen. */
