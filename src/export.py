@@ -321,7 +321,8 @@ def command(
         print(f"{safetensors}: model.safetensors and config.json; CNN.from_pretrained loads them")
     if output or quantize or not (web or safetensors) or (web and checkpoint):
         checkpoint = or_shipped(checkpoint or DEFAULT)
-        model = output or (web / "web" / "mnist_cnn.onnx" if web else checkpoint.with_suffix(".onnx"))
+        beside = web / ("mnist_cnn.onnx" if single_file else "web/mnist_cnn.onnx") if web else None
+        model = output or beside or checkpoint.with_suffix(".onnx")
         export_and_tell(checkpoint, model, quantize, data_dir, network)
     if web:
         page, how = web / "index.html", f"any web server shows it, such as python -m http.server --directory {web}"

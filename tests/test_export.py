@@ -165,6 +165,9 @@ def test_a_page_has_the_model_that_is_named(program: Program, tmp_path: Path, mn
     assert own.returncode == 0, own.stderr
     models = [json.loads((tmp_path / name / "web" / "model.json").read_text())["model"] for name in ("packaged", "own")]
     assert [model["weight"] for model in models] == [WEIGHT, 1]  # a model that a person names decides alone
+    one = program("export.py", *page, "one", "--single-file", "--checkpoint", SHIPPED, MNIST_CNN_DATA=str(mnist_data))
+    assert one.returncode == 0, one.stderr
+    assert {path.name for path in (tmp_path / "one").rglob("*")} == {"index.html", "mnist_cnn.onnx"}
 
 
 @pytest.mark.long

@@ -63,7 +63,7 @@ def test_a_hand_is_taught_and_mnist_is_not_forgotten(browser: Browser, static_ur
         hand = page.evaluate(TEACH, [[leaning(rng, label) for label in 2 * LABELS], 2 * LABELS])
         assert hand["next"]["count"] == 100
         assert hand["next"]["before"] < 90
-        assert hand["next"]["after"] >= 97  # 98 is the aim
+        assert hand["next"]["after"] > 98
         with page.expect_download() as saved:
             page.locator("#keep-hand").click()
         taught = json.loads(Path(saved.value.path()).read_text("utf-8"))["learned"]
