@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.special
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
@@ -118,7 +117,7 @@ def fit_temperature(logits: Floats, labels: Ints) -> float:
     """Find the temperature in 0.05..20 with the lowest loss (Guo et al. 2017, section 4.2)."""
     own = logits[np.arange(len(logits)), labels]
     best = minimize_scalar(
-        lambda log: (logsumexp(logits / np.exp(log), axis=1) - own / np.exp(log)).mean(),
+        lambda log: (scipy.special.logsumexp(logits / np.exp(log), axis=1) - own / np.exp(log)).mean(),
         bounds=(np.log(0.05), np.log(20)),
         method="bounded",
     )
