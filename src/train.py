@@ -113,9 +113,8 @@ def train_steps(
             )
             unread.append(all_reduce_sum(step_sums(logits, batch.labels, weight, bool(request and request.number))))
             progress = replace(progress, step=progress.step + 1, seen=progress.seen + len(index))
-            saved = config.checkpoint_every_steps and progress.step % config.checkpoint_every_steps == 0
             stop = False
-            if progress.step % every == 0 or saved or progress.seen == len(train):
+            if progress.step % every == 0 or is_saved(progress.step, config) or progress.seen == len(train):
                 loss, correct, stops = torch.stack(unread).cpu().double().sum(dim=0).tolist()
                 unread, stop, seconds = [], stops > 0, time.perf_counter() - start
                 total, right = progress.loss + loss, progress.correct + round(correct)
@@ -125,6 +124,11 @@ def train_steps(
                 bar.set_postfix(means, refresh=False)
                 bar.update(progress.seen - bar.n)
             yield progress, stop
+
+
+def is_saved(step: int, config: TrainConfig) -> bool:
+    """Return whether a checkpoint follows a step of an epoch."""
+    return config.checkpoint_every_steps > 0 and step % config.checkpoint_every_steps == 0
 
 
 def step_sums(logits: Tensor, labels: Tensor, weight: float, stop: bool) -> Tensor:
@@ -182,10 +186,9 @@ def run_epoch(
         Stopped: a signal arrived; the last step is saved.
     """
     learner, config = training.learner, training.config
-    every = config.checkpoint_every_steps
     for progress, stop in train_steps(learner, training.train, config, progress, request):  # noqa: B020
         tick()
-        if stop or (every and progress.step % every == 0):
+        if stop or is_saved(progress.step, config):
             save(training, history, progress)
         if stop:
             position = f"epoch {progress.epoch} of {config.epochs}, after step {progress.step}"
