@@ -163,7 +163,7 @@ def lone_candidate(picture: Picture) -> Candidate | None:
     If that is neither clear nor large but the whole foreground is large, the latter is the candidate: specks of a photo
     may look like small digits where the only digit is too large or too odd to be detected.
     """
-    found, _ = load_spotter().spot(picture.grey)
+    found, _ = load_spotter().spot(picture.grey, several=False)
     clearest = max(found, key=lambda digit: digit.probability, default=None)
     if clearest and (clearest.probability > CLEAR or clearest.height > FILLS * len(picture.grey)):
         return spotted_candidate(clearest, picture)

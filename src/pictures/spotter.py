@@ -59,12 +59,12 @@ class Spotter:
         options.log_severity_level = 4
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def spot(self, grey: Pixels) -> tuple[list[Detection], list[Detection]]:
-        """Find the digits of a picture, uint8 [H, W].
+    def spot(self, grey: Pixels, several: bool = True) -> tuple[list[Detection], list[Detection]]:
+        """Find all digits of a picture, uint8 [H, W], or, unless `several`, the tallest that are clear.
 
         An image pyramid is searched from its top. Where most detections have a height that the network reads well, the
-        picture is read at that scale; when a reading is clear, one closer level is the last. A level less than twice
-        as close is only for a picture in which nothing is read before.
+        picture is read at that scale; when a reading is clear, one closer level is the last, or none if one digit is
+        sought. A level less than twice as close is only for a picture in which nothing is read before.
 
         Returns:
             The digits, and the detections of all readings, faint ones too.
@@ -84,8 +84,9 @@ class Spotter:
                 detections = self.read(pyramid, height)
                 everything += detections
                 readings.append(clear(detections))
-            is_clear = scale * height > VISIBLE * CLOSER and max(map(mean_probability, readings), default=0.0) > CLEAR
-            if any(readings) and (is_last or is_clear):
+            is_clear = max(map(mean_probability, readings), default=0.0) > CLEAR
+            is_close = not several or scale * height > VISIBLE * CLOSER
+            if any(readings) and (is_last or (is_clear and is_close)):
                 break
         return union(readings), everything
 

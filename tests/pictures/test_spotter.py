@@ -31,6 +31,15 @@ def test_small_digits_on_a_large_page_are_read(height: int) -> None:
     assert Classifier.load().read(page((2500, 1960), height, 12)).lines == (ROW,) * 12
 
 
+def test_where_one_digit_is_sought_only_the_tallest_is_found() -> None:
+    paper = np.full((400, 700), 235, np.uint8)
+    for text, corner, size in (("4", (40, 320), 12), ("712368", (320, 120), 3)):
+        cv2.putText(paper, text, corner, cv2.FONT_HERSHEY_SIMPLEX, size, 60, 2 * size, cv2.LINE_AA)
+    every, lone = (spotter.load_spotter().spot(paper, several)[0] for several in (True, False))
+    assert sorted(int(one.scores.argmax()) for one in every) == [1, 2, 3, 4, 6, 7, 8]
+    assert [int(one.scores.argmax()) for one in lone] == [4]
+
+
 def test_strips_give_the_peaks_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     contrast, reader = local_contrast(page((700, 600), 24, 9)), spotter.load_spotter()
     whole = reader.detect_in(contrast, 0, 700)

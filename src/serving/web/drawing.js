@@ -66,8 +66,9 @@ export function showPart(strokes, first) {
 
 /** Put boxes around the digits that were found. */
 export function mark(found) {
+  const same = !found.length && !boxes.length;
   boxes = found;
-  draw();
+  if (!same) draw();
 }
 
 function draw() {

@@ -31,7 +31,7 @@ export async function prepare(picture, several, spotter, progress) {
   const small = grey.width === SIDE && grey.height === SIDE;
   if (small && !several) return smallCandidate(grey);
   if (!spotter) return drawnCandidates(picture, several);
-  const found = await spotter.spot(grey, progress);
+  const found = await spotter.spot(grey, several, progress);
   if (several)
     return distinct(
       textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number))),

@@ -3,8 +3,8 @@
 import { constants } from "./constants.js";
 import { gaussianBlur } from "./filters.js";
 import { connectedComponents, inverted, otsu, topHat } from "./morphology.js";
-import { mean, round } from "./numbers.js";
-import { boundingBox, crop, map, pixels } from "./pixels.js";
+import { clip, mean, round } from "./numbers.js";
+import { boundingBox, crop, map, pixels, place } from "./pixels.js";
 import { AREA, CUBIC, resize } from "./resize.js";
 
 const { HEIGHT, MARGIN, WIDEST_STROKE, MIN_CONTRAST, SLACK, WITHIN, SPECK } = constants.digit_crop;
@@ -43,34 +43,31 @@ export function cutOut(grey, { box }) {
  * @returns {import("./pixels.js").Pixels} mask
  */
 function foregroundWithin(digit, inner) {
-  const box = boxMask(digit, inner);
-  const inBox = (values) => values.filter((_, place) => box.data[place]);
+  const slack = SLACK * (inner[3] - inner[1]);
+  const size = [digit.width, digit.height];
+  const corner = size.map((most, axis) => clip(Math.trunc(inner[axis] - slack), 0, most));
+  const end = size.map((most, axis) => clip(Math.trunc(inner[axis + 2] + slack) + 1, corner[axis], most));
+  const inBox = (image) => crop(image, ...corner, ...end);
   const blurred = gaussianBlur(digit, 1);
   const smooth = backgroundIsLight(blurred, inBox) ? inverted(blurred) : blurred;
   const contrast = topHat(smooth, WIDEST_STROKE);
-  if (inBox(contrast.data).every((value) => value < MIN_CONTRAST)) return pixels(digit.width, digit.height);
-  const level = otsu(inBox(contrast.data));
+  const contrasts = inBox(contrast).data;
+  if (contrasts.every((value) => value < MIN_CONTRAST)) return pixels(...size);
+  const level = otsu(contrasts);
   const { labels, areas } = connectedComponents(map(contrast, (value) => value > level));
+  const labelsInBox = inBox(pixels(...size, labels));
   const inside = areas.map(() => 0);
-  for (const label of inBox(labels)) inside[label] += 1;
+  for (const label of labelsInBox.data) inside[label] += 1;
   const largest = Math.max(0, ...inside.slice(1));
   const within = areas.map((area, label) => label > 0 && inside[label] > WITHIN * area);
   const any = within.some((yes, label) => yes && inside[label] > SPECK * largest);
-  return map(box, (yes, place) => yes && labels[place] > 0 && (!any || within[labels[place]]));
-}
-
-function boxMask({ width, height }, inner) {
-  const slack = SLACK * (inner[3] - inner[1]);
-  const [x0, y0] = inner.slice(0, 2).map((side) => Math.max(Math.trunc(side - slack), 0));
-  const [x1, y1] = inner.slice(2).map((side) => Math.trunc(side + slack) + 1);
-  const box = pixels(width, height);
-  for (let y = y0; y < Math.min(y1, height); y += 1) box.data.fill(1, y * width + x0, y * width + Math.min(x1, width));
-  return box;
+  const mask = map(labelsInBox, (label) => label > 0 && (!any || within[label]), Uint8Array);
+  return place(mask, ...size, ...corner);
 }
 
 /** Whether the larger side of Otsu's threshold, in a digit's box and around it, is the lighter one. */
-function backgroundIsLight({ data }, inBox) {
-  const level = otsu(data);
-  const light = Float32Array.from(data, (grey) => grey > level);
-  return mean(inBox(light)) + mean(light) > 1;
+function backgroundIsLight(digit, inBox) {
+  const level = otsu(digit.data);
+  const light = map(digit, (grey) => grey > level);
+  return mean(inBox(light).data) + mean(light.data) > 1;
 }

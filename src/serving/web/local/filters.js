@@ -1,6 +1,6 @@
 // Blurring, as cv2.blur and cv2.GaussianBlur do it.
 
-import { pixels } from "./pixels.js";
+import { map, pixels } from "./pixels.js";
 import { round, sum } from "./numbers.js";
 
 /** Index of a mirrored line of `length` values, whose ends are repeated (cv2.BORDER_REFLECT). */
@@ -77,16 +77,16 @@ export function gaussianBlur({ width, height, data }, sigma) {
   const wide = new Float64Array(width * height);
   for (let y = 0; y < height; y += 1) {
     const line = framed(data.subarray(y * width, (y + 1) * width), reach, reflect101);
-    kernel.forEach((weight, step) => {
+    for (const [step, weight] of kernel.entries()) {
       for (let x = 0; x < width; x += 1) wide[y * width + x] += weight * line[x + step];
-    });
+    }
   }
   const both = new Float64Array(width * height);
   for (let y = 0; y < height; y += 1) {
-    kernel.forEach((weight, step) => {
+    for (const [step, weight] of kernel.entries()) {
       const start = reflect101(y + step - reach, height) * width;
       for (let x = 0; x < width; x += 1) both[y * width + x] += weight * wide[start + x];
-    });
+    }
   }
-  return pixels(width, height, Uint8Array.from(both, round));
+  return map(pixels(width, height, both), round, Uint8Array);
 }

@@ -10,9 +10,9 @@
 /** @returns {Pixels} */
 export const pixels = (width, height, data = new Uint8Array(width * height)) => ({ width, height, data });
 
-/** Apply a function of value and index to each pixel; keep the type of its values. @returns {Pixels} */
-export function map({ width, height, data }, change) {
-  const changed = new data.constructor(data.length);
+/** Apply a function of value and index to each pixel, by default keeping the type of its values. @returns {Pixels} */
+export function map({ width, height, data }, change, type = data.constructor) {
+  const changed = new type(data.length);
   for (let place = 0; place < data.length; place += 1) changed[place] = change(data[place], place);
   return pixels(width, height, changed);
 }

@@ -30,16 +30,16 @@ export class Spotter {
   }
 
   /**
-   * Find the digits of a picture.
+   * Find all digits of a picture, or, unless `several`, the tallest that are clear.
    *
    * An image pyramid is searched from its top. Where most detections have a height that the network reads well, the
-   * picture is read at that scale; when a reading is clear, one closer level is the last. A level less than twice
-   * as close is only for a picture in which nothing is read before.
+   * picture is read at that scale; when a reading is clear, one closer level is the last, or none if one digit is
+   * sought. A level less than twice as close is only for a picture in which nothing is read before.
    * @param {import("./pixels.js").Pixels} grey uint8
    * @param {(done: number) => Promise} progress called before each scale with the share of scales that are done
    * @returns {Promise<import("./detections.js").Detection[]>}
    */
-  async spot(grey, progress) {
+  async spot(grey, several, progress) {
     const pyramid = imagePyramid(grey);
     const readings = [];
     const scales = searchScales(grey);
@@ -54,8 +54,9 @@ export class Spotter {
         height = mode;
         readings.push(await this.read(pyramid, height));
       }
-      const isClear = scale * height > VISIBLE * CLOSER && Math.max(...readings.map(meanProbability)) > CLEAR;
-      if (readings.some((reading) => reading.length) && (isLast || isClear)) break;
+      const isClear = Math.max(...readings.map(meanProbability)) > CLEAR;
+      const isClose = !several || scale * height > VISIBLE * CLOSER;
+      if (readings.some((reading) => reading.length) && (isLast || (isClear && isClose))) break;
     }
     return union(readings);
   }
