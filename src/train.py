@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import NoReturn
 
 import torch
@@ -253,7 +254,8 @@ def fit(
     if request.number:
         raise Stopped("stopped after the last epoch; progress is saved, continue with --resume", request.number)
     temperature = calibrate(training.learner.network, training.val, logits)
-    return replace(snapshot(training, history), temperature=temperature)
+    today = datetime.now(timezone.utc).date().isoformat()
+    return replace(snapshot(training, history), temperature=temperature, trained=today)
 
 
 def calibrate(model: nn.Module, val: Split, logits: Tensor | None = None) -> float:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import re
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -101,7 +102,11 @@ def test_history_is_in_the_checkpoint_and_as_csv(tmp_path: Path, digits: Dataset
     assert rows == checkpoint.history
     lines = (models / "digits_fast_history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == checkpoint.history
-    assert load_checkpoint(models / "checkpoints" / "digits_fast_epoch_2.pth").history == checkpoint.history
+    last_epoch = load_checkpoint(models / "checkpoints" / "digits_fast_epoch_2.pth")
+    assert last_epoch.history == checkpoint.history
+    today = datetime.now(timezone.utc).date()
+    assert {today, date.fromisoformat(checkpoint.trained or "")} <= {today, today - timedelta(days=1)}  # midnight
+    assert last_epoch.trained is None, "its training has not ended"
     losses = [row["val_loss"] for row in checkpoint.history]
     assert losses[1] < losses[0] or checkpoint.history[1]["val_accuracy"] > checkpoint.history[0]["val_accuracy"]
 

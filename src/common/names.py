@@ -1,6 +1,8 @@
 """Valid names of classes, datasets and models, and text made safe to print."""
 
+import re
 from collections.abc import Sequence
+from datetime import date
 
 MAX_CLASSES = 4096
 MAX_CHARACTERS = 255  # the limit of folder names, which are class names too
@@ -36,6 +38,17 @@ def check_classes(names: Sequence[object]) -> None:
         check_name(name, "the class")
     if len({*names}) < len(names):
         raise ValueError(f"two classes of the name {max(names, key=names.count)!r}")
+
+
+def check_date(text: object) -> None:
+    """Check that a text is a date, YYYY-MM-DD.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not isinstance(text, str) or not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError(f"the date {repr(text)[:40]}, which is not YYYY-MM-DD")
+    date.fromisoformat(text)
 
 
 def printable(text: object, limit: int | None = None) -> str:

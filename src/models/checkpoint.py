@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mnist_cnn.cnn_model import ModelConfig, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, read_model
-from mnist_cnn.common.names import check_classes, check_name, printable
+from mnist_cnn.common.names import check_classes, check_date, check_name, printable
 from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.torch_archive import ArchiveError, open_archive
 from mnist_cnn.own_network import Network, OwnConfig, OwnNetwork, load_network
@@ -43,6 +43,7 @@ class Checkpoint:
         data_sha256: SHA-256 of the training images and labels (`data_loader.fingerprint`).
         history: one dict of plain values per finished epoch.
         temperature: divisor of the logits that calibrates the probabilities, above 0.
+        trained: date on which the training ended, YYYY-MM-DD in UTC; None before, and in files of earlier versions.
         ood_detector: fitted once training has ended, None before.
         training_state: optimizers, schedulers and progress, for resuming; None in a final model.
         network: code of a network from outside, a module of any weights; not in the file.
@@ -56,6 +57,7 @@ class Checkpoint:
     data_sha256: str
     history: list[dict[str, Any]]
     temperature: float
+    trained: str | None = None
     ood_detector: OODDetector | None = None
     training_state: dict[str, Any] | None = None
     network: nn.Module | None = field(default=None, repr=False, compare=False)
@@ -215,3 +217,5 @@ def check_values(checkpoint: Checkpoint) -> None:
         raise ValueError(f"{len(checkpoint.classes)} class names for {config.classes} logits")
     if not 0 < checkpoint.temperature < math.inf:
         raise ValueError(f"temperature is {checkpoint.temperature}")
+    if checkpoint.trained is not None:
+        check_date(checkpoint.trained)

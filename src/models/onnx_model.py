@@ -19,7 +19,7 @@ import onnxruntime
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import read_model
-from mnist_cnn.common.names import check_classes, check_name, printable
+from mnist_cnn.common.names import check_classes, check_date, check_name, printable
 from mnist_cnn.models.onnx_file import read_onnx
 from mnist_cnn.models.onnx_graph import check_graph
 from mnist_cnn.models.wire_format import Message, Schema
@@ -159,6 +159,8 @@ def check_metadata(metadata: dict[str, str]) -> tuple[tuple[str, ...], float, fl
     check_classes(classes)
     if not re.fullmatch("[0-9a-f]{64}", metadata.get("checkpoint_sha256", "")):
         raise ValueError("checkpoint_sha256 is not a SHA-256")
+    if "trained" in metadata:
+        check_date(metadata["trained"])
     for key, (low, high) in RANGES.items():
         value = metadata.get(key, "0" if key == "accuracy" else "none")
         if not low <= float(value) <= high:

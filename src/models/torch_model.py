@@ -37,6 +37,7 @@ class TorchModel:
             "temperature": repr(checkpoint.temperature),
             "probability_threshold": repr(self.probability_threshold),
             "ood_threshold": repr(self.ood_threshold),
+            **({"trained": checkpoint.trained} if checkpoint.trained else {}),
         }
         self.ood_detector, self.temperature = checkpoint.ood_detector, checkpoint.temperature
         self.network = checkpoint.build_model()

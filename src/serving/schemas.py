@@ -109,6 +109,7 @@ class ModelName(BaseModel):
 class ModelInfo(ModelName):
     """The loaded model."""
 
+    trained: str | None = Field(description="date on which its training ended, YYYY-MM-DD; null if not recorded")
     dataset: str
     classes: list[str]
     accuracy: float | None = Field(description="on the dataset's test split; null if it was not measured")

@@ -135,6 +135,7 @@ def describe_model(reader: Classifier) -> dict[str, Any]:
         "name": metadata["name"],
         "hash": metadata["checkpoint_sha256"],
         "version": metadata["version"],
+        "trained": metadata.get("trained"),
         "dataset": metadata["dataset"],
         "classes": list(reader.classes),
         "accuracy": float(metadata["accuracy"]) if "accuracy" in metadata else None,

@@ -325,6 +325,7 @@ ESCAPES = ("", "\x1b[2J", "a\tb", "\u202e1", "\x7f", "\u2028", "x" * 256)
         *({"accuracy": text} for text in ("nan", "1.1", "-0.1", "99%")),
         *({"probability_threshold": text} for text in ("nan", "2", "-1")),
         *({"ood_threshold": text} for text in ("nan", "inf", "0")),
+        *({"trained": text} for text in ("", "2026-02-30", "20261129", "2026-11-29\n")),
         *({"checkpoint_sha256": text} for text in ("", "g" * 64, "a" * 63)),
     ],
     ids=lambda changes: ascii(changes)[-40:],

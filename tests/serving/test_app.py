@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -307,6 +308,7 @@ def test_the_loaded_model_is_described(url: str) -> None:
     assert (model["dataset"], model["classes"]) == ("mnist", list("0123456789"))
     assert model["accuracy"] > 0.99
     assert model["weights"] > 1000
+    assert date.fromisoformat(model["trained"]).year >= 2026
     assert requests.get(f"{url}/healthz", timeout=9).json() == {"status": "live"}
 
 

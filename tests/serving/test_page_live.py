@@ -140,7 +140,7 @@ def test_a_screen_reader_has_the_settled_answer_only(page: Page) -> None:
 
 def test_who_answers_is_told(page: Page) -> None:
     expect(page.locator("#model")).to_have_text(
-        re.compile(r"^Who answers: [\w-]+ · [\d,]+ weights · [0-9a-f]{8} · version \d")
+        re.compile(r"^Who answers: [\w-]+ · [\d,]+ weights · trained 20\d\d-\d\d-\d\d · [0-9a-f]{8} · version \d")
     )
 
 

@@ -21,7 +21,9 @@ export function introduce(info) {
   element("inside").hidden = info.weights === null; // a .pth is not explained
   element("examples").hidden = kind !== "digit";
   const weights = info.weights === null ? "" : ` · ${info.weights.toLocaleString("en")} weights`;
-  element("model").textContent = `Who answers: ${info.name}${weights} · ${info.hash.slice(0, 8)} · version ${info.version}`;
+  const trained = info.trained === null ? "" : ` · trained ${info.trained}`;
+  const rest = `${info.hash.slice(0, 8)} · version ${info.version}`;
+  element("model").textContent = `Who answers: ${info.name}${weights}${trained} · ${rest}`;
   element("bars").replaceChildren(...classes.map(bar));
   element("links").replaceChildren(element("docs"), ...Object.entries(info.links).map(link));
 }
