@@ -14,7 +14,16 @@ from mnist_cnn.common.errors import InputError
 from mnist_cnn.constraints import UNKNOWN, Constraint, constrain
 from mnist_cnn.fusion import SURE, combine
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, load_onnx
-from mnist_cnn.pictures.candidates import Candidate, Choice, NamedPicture, Outcome, Prepared, Search, prepare_all
+from mnist_cnn.pictures.candidates import (
+    AUGMENTATIONS,
+    Candidate,
+    Choice,
+    NamedPicture,
+    Outcome,
+    Prepared,
+    Search,
+    prepare_all,
+)
 from mnist_cnn.pictures.image_io import PictureSource, Pixels
 from mnist_cnn.pictures.preprocess import SIDE
 from mnist_cnn.reading import IMPROBABLE, NO_DIGIT, OUT_OF_DISTRIBUTION, Prediction, Reading, best_path, grid_lines
@@ -220,15 +229,21 @@ class Classifier:
         return [best_path([(candidate.span, next(predictions)) for candidate in choice]) for choice in choices]
 
     def prediction(self, candidate: Candidate, probabilities: Floats, ood_scores: Floats) -> Prediction:
-        """Average the probabilities [A, classes] and scores [A] of a candidate's A test-time augmentations."""
-        mean, present, threshold = probabilities.mean(axis=0), 1.0, self.model.probability_threshold
+        """Predict from the probabilities [A, classes] and scores [A] of a candidate's A images.
+
+        They are averaged over the test-time augmentations of each way in which it was prepared; the clearest decides.
+        """
+        ways = probabilities.reshape(-1, min(len(probabilities), AUGMENTATIONS), len(self.classes)).mean(axis=1)
+        clearest = ways.max(axis=1).argmax()
+        ood_score = ood_scores.reshape(len(ways), -1).mean(axis=1)[clearest]
+        mean, present, threshold = ways[clearest], 1.0, self.model.probability_threshold
         if candidate.scores is not None:
             mean, present = combine(candidate.scores, mean, self.weight)
             threshold = SURE
         digit, doubt = int(mean.argmax()), None
         if mean[digit] < threshold:
             doubt = IMPROBABLE
-        elif candidate.unspotted or ood_scores.mean() > self.model.ood_threshold:
+        elif candidate.unspotted or ood_score > self.model.ood_threshold:
             doubt = OUT_OF_DISTRIBUTION
         label, image = self.classes[digit], candidate.images[0]
         return Prediction(digit, label, mean, doubt, candidate.box, candidate.line, image, present)

@@ -21,6 +21,7 @@ from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 from mnist_cnn.pictures.spotter import load_spotter
 
 ROTATION = 8  # degrees
+AUGMENTATIONS = 3  # of a 28x28 image at test time
 MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
 FILLS = 0.25  # least share of the picture's height, of a digit that the spotter does not find
 MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
@@ -32,7 +33,7 @@ class Candidate:
     """A possible digit.
 
     Attributes:
-        images: its 28x28 test-time augmentations, uint8.
+        images: uint8 [28, 28]: one, or `AUGMENTATIONS` test-time augmentations of each way in which it was prepared.
         box: left, top, width and height in the picture.
         line: index of the line of text, or of the row of the grid.
         column: of the grid; 0 without one.
