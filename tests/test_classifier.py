@@ -53,6 +53,18 @@ def test_the_test_split_as_png_files_is_read_as_well_as_by_evaluate(classifier: 
     assert abs(np.mean(np.array(answers) == labels) - np.mean(as_they_are == labels)) <= 0.0005
 
 
+def test_a_crossed_digit_is_sure_though_its_foreground_is_not_clear(classifier: Classifier, mnist: Dataset) -> None:
+    images = mnist.test.images[:200, 0].numpy().copy()
+    for image, height in zip(images, np.random.default_rng(0).integers(6, 22, len(images)), strict=True):
+        cv2.line(image, (0, int(height)), (27, 27 - int(height)), 255, 1, cv2.LINE_AA)
+    answers = classifier.predict(list(images))
+    right = np.array([one.digit == label for one, label in zip(answers, mnist.test.labels[:200].tolist(), strict=True)])
+    sure = np.array([one.confident for one in answers])
+    assert right.mean() >= 0.97
+    assert sure.mean() >= 0.8
+    assert right[sure].all()
+
+
 def test_every_real_picture_is_read(classifier: Classifier, real_digits: Path) -> None:
     files = sorted(file for file in real_digits.rglob("*") if file.parent.name.isdigit())
     assert len(files) == 50
