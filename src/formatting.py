@@ -8,6 +8,7 @@ from mnist_cnn.common.names import cell, printable
 from mnist_cnn.models.onnx_model import Floats
 from mnist_cnn.reading import IMPROBABLE, OUT_OF_DISTRIBUTION, Prediction, Reading
 
+CSV_FIELDS = ("probability", "confident", "doubt", "turned")
 DOUBTS = {IMPROBABLE: "improbable", OUT_OF_DISTRIBUTION: "unlike the training images"}
 
 
@@ -21,10 +22,11 @@ def text_line(file: str, reading: Reading, remark: str = "") -> str:
 
 
 def csv_line(file: str, reading: Reading) -> str:
-    """Format a reading as a line of CSV: file, text, probability, confident."""
+    """Format a reading as a line of CSV: file, text, and `CSV_FIELDS`."""
     line = io.StringIO()
-    text, confident = " ".join(reading.lines), str(reading.confident).lower()
-    csv.writer(line).writerow([cell(file), cell(text), f"{reading.probability:.6f}", confident])
+    confident, doubt = str(reading.confident).lower(), reading.doubt or ""
+    values = [cell(" ".join(reading.lines)), f"{reading.probability:.6f}", confident, doubt, reading.turned]
+    csv.writer(line).writerow([cell(file), *values])
     return line.getvalue().rstrip("\r\n")
 
 

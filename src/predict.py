@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.formatting import csv_line, rounded, text_line
+from mnist_cnn.formatting import CSV_FIELDS, csv_line, rounded, text_line
 from mnist_cnn.picture_files import FileOptions, Formats, read_files
 from mnist_cnn.reading import NO_DIGIT, Reading
 
@@ -22,12 +22,13 @@ def json_line(file: str, reading: Reading) -> str:
             "digit": first.digit,
             "probabilities": rounded(first.probabilities),
             "confident": first.confident,
+            "doubt": first.doubt,
             "boxes": [digit.box for digit in reading.digits],
         }
     )
 
 
-FORMATS = Formats(text_line, json_line, csv_line, ("file", "digit", "probability", "confident"))
+FORMATS = Formats(text_line, json_line, csv_line, ("file", "digit", *CSV_FIELDS))
 
 
 def command(options: Annotated[FileOptions, arg(name="")]) -> None:

@@ -11,11 +11,11 @@ from tyro.conf import arg
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.constraints import Constraint, parse_grid, read_list
-from mnist_cnn.formatting import csv_line, result, text_line
+from mnist_cnn.formatting import CSV_FIELDS, csv_line, result, text_line
 from mnist_cnn.picture_files import FileOptions, Formats, read_files
 from mnist_cnn.reading import Reading
 
-FIELDS = ("file", "text", "probability", "confident")
+FIELDS = ("file", "text", *CSV_FIELDS)
 
 
 def remark(reading: Reading, constraint: Constraint) -> str:

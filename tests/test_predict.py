@@ -47,7 +47,7 @@ def test_lines_for_a_person(program: Program, pictures: Path) -> None:
 def test_json_has_everything(program: Program, pictures: Path) -> None:
     result = program("predict.py", pictures, "--json")
     three, blank, _ = map(json.loads, result.stdout.splitlines())
-    assert set(three) == {"file", "digit", "probabilities", "confident", "boxes"}
+    assert set(three) == {"file", "digit", "probabilities", "confident", "doubt", "boxes"}
     assert (three["digit"], three["confident"], len(three["boxes"])) == (3, True, 1)
     assert sum(three["probabilities"]) == pytest.approx(1, abs=1e-4)
     assert int(np.argmax(three["probabilities"])) == 3
@@ -68,7 +68,8 @@ def test_csv_is_what_a_spreadsheet_reads(program: Program, pictures: Path) -> No
     result = program("predict.py", pictures, "--csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["digit"] for row in rows][:2] == ["3", ""]
-    assert rows[0]["confident"] == "true"
+    assert (rows[0]["confident"], rows[0]["doubt"]) == ("true", "")
+    assert all((row["confident"] == "false") == (row["doubt"] != "") for row in rows if row["digit"])
     assert 0.5 < float(rows[0]["probability"]) <= 1
 
 

@@ -65,7 +65,9 @@ def test_csv_is_what_a_spreadsheet_reads(program: Program, pictures: Path) -> No
     result = program("read.py", pictures / "a_row.png", pictures / "c_blank.png", "--csv")
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
     assert [row["text"] for row in rows] == ["327", ""]
-    assert set(rows[0]) == {"file", "text", "probability", "confident"}
+    assert list(rows[0]) == ["file", "text", "probability", "confident", "doubt", "turned"]
+    told = [(row["confident"], row["doubt"], row["turned"]) for row in rows]
+    assert told == [("false", "improbable", "0"), ("false", "", "0")]
 
 
 def test_what_is_known_decides_and_is_told(program: Program, pictures: Path, tmp_path: Path) -> None:
