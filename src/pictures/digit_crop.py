@@ -54,27 +54,28 @@ def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
     """
     smooth = np.asarray(cv2.GaussianBlur(crop, (0, 0), 1.0), dtype=np.uint8)
     slack = SLACK * (inner[3] - inner[1])
-    x0, y0 = (max(int(side - slack), 0) for side in inner[:2])
-    x1, y1 = (int(side + slack) + 1 for side in inner[2:])
-    box = np.zeros(crop.shape, dtype=np.bool_)
-    box[y0:y1, x0:x1] = True
+    left, top = (max(int(side - slack), 0) for side in inner[:2])
+    right, bottom = (max(int(side + slack) + 1, 0) for side in inner[2:])
+    box = slice(top, bottom), slice(left, right)
     if background_is_light(smooth, box):
         smooth = 255 - smooth
     brush = cv2.getStructuringElement(cv2.MORPH_RECT, (WIDEST_STROKE, WIDEST_STROKE))
     contrast = cv2.morphologyEx(smooth, cv2.MORPH_TOPHAT, brush)
+    mask = np.zeros(crop.shape, dtype=np.bool_)
     if contrast[box].max(initial=0) < MIN_CONTRAST:
-        return np.zeros_like(box)
+        return mask
     level, _ = cv2.threshold(contrast[box], 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     count, labels, stats, _ = cv2.connectedComponentsWithStats((contrast > level).astype(np.uint8), connectivity=8)
-    inside = np.bincount(labels[box], minlength=count)
+    inside = np.bincount(labels[box].ravel(), minlength=count)
     belongs = inside > WITHIN * stats[:, cv2.CC_STAT_AREA]
     if not (belongs[1:] & (inside[1:] > SPECK * inside[1:].max(initial=0))).any():
         belongs[1:] = True
     belongs[0] = False
-    return np.asarray(belongs[labels] & box, dtype=np.bool_)
+    mask[box] = belongs[labels[box]]
+    return mask
 
 
-def background_is_light(crop: Pixels, box: Mask) -> bool:
+def background_is_light(crop: Pixels, box: tuple[slice, slice]) -> bool:
     """Return whether the larger side of Otsu's threshold, in a digit's box and around it, is the lighter one."""
     level, _ = cv2.threshold(crop, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     light = crop > level
