@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,8 +148,9 @@ def trained(dataset: Dataset, config: TrainConfig, models: Path) -> Row:
     about = file.with_suffix(".json")
     if not about.exists():
         models.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory() as folder:
-            row = run_seed(dataset, dataclasses.replace(config, output_dir=Path(folder)), keep=models)
+        training = file.with_suffix("")  # of one that was interrupted, to go on with
+        row = run_seed(dataset, dataclasses.replace(config, output_dir=training), keep=models)
+        shutil.rmtree(training)
         kept = ("dataset", "recipe", "parameters", "val_accuracy", "seconds", "hardware", "precision", "versions")
         about.write_text(json.dumps({name: row[name] for name in kept}), encoding="utf-8")
     found: Row = json.loads(about.read_text(encoding="utf-8"))
