@@ -14,7 +14,7 @@
 export const BRUSH = 46; // pixels of the canvas: width of a stroke
 const HEIGHT = 44; // pixels of the picture: the longer side of a digit
 const PEN = 0.12; // of that: width of a stroke
-const MARGIN = 0.3; // of that: white around the digits
+const MARGIN = 0.6; // of that: white around the digits
 const LEAST = BRUSH / 2; // pixels of the canvas: the longer side of the smallest digit; what is smaller is a dot
 const MOST = 250_000; // pixels of a picture, which bounds the time to read it
 const GAP = 0.25; // of its height: how far below a digit its next stroke may begin
