@@ -52,6 +52,7 @@ def test_the_same_photo_can_be_chosen_again(page: Page, remove: str) -> None:
     empty = drawn(page)
     choose(page, PHOTO)
     expect(page.locator("#clear")).to_be_enabled(timeout=SOON)
+    says(page, "4")  # and its box is on the canvas
     photo = drawn(page)
     assert photo != empty
     if remove == "draw":

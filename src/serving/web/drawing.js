@@ -66,9 +66,9 @@ export function showPart(strokes, first) {
 
 /** Put boxes around the digits that were found. */
 export function mark(found) {
-  const same = !found.length && !boxes.length;
+  if (!found.length && !boxes.length) return;
   boxes = found;
-  if (!same) draw();
+  draw();
 }
 
 function draw() {
