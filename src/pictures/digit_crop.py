@@ -1,5 +1,7 @@
 """Each detected digit is cut out and binarized, for the classifier to read it again."""
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -79,4 +81,9 @@ def background_is_light(crop: Pixels, box: tuple[slice, slice]) -> bool:
     """Return whether the larger side of Otsu's threshold, in a digit's box and around it, is the lighter one."""
     level, _ = cv2.threshold(crop, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     light = crop > level
-    return bool(light[box].mean() + light.mean() > 1)
+    return share(light[box]) + share(light) > 1
+
+
+def share(mask: Mask) -> float:
+    """Return the share of a mask that is true; NaN of an empty one."""
+    return int(np.count_nonzero(mask)) / mask.size if mask.size else math.nan

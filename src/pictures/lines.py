@@ -35,7 +35,7 @@ def text_lines(found: Sequence[Detection]) -> list[list[Detection]]:
 
 def with_faint(rows: Sequence[list[Detection]], faint: Sequence[Detection]) -> list[list[Detection]]:
     """Insert faint detections into lines, each where it is level with the nearest digits; others are left out."""
-    slope = common_slope([one for row in rows for one in row])
+    slope = common_slope([one for row in rows for one in row]) if faint else 0.0
     longer = [list(row) for row in rows]
     for one in faint:
         closest = [sorted(row, key=lambda other: abs(other.centre[0] - one.centre[0]))[:MEMORY] for row in rows]

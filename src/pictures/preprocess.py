@@ -40,16 +40,17 @@ def to_mnist(mask: Mask) -> Pixels:
 
 def stroke_width(fine: Pixels) -> float:
     """Estimate the stroke width from area and contour length, in pixels."""
-    contours, _ = cv2.findContours((fine > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    mask = (fine > 127).view(np.uint8)
+    contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     length = sum(cv2.arcLength(contour, True) for contour in contours)
-    return 2 * float((fine > 127).sum()) / max(length, 1.0)
+    return 2 * cv2.countNonZero(mask) / max(length, 1.0)
 
 
 def normalize_stroke_width(fine: Pixels) -> Pixels:
     """Dilate thin strokes and erode thick ones to the widths found in MNIST."""
     width = stroke_width(fine)
     low, high = (SUPERSAMPLING * limit for limit in STROKE_WIDTHS)
-    change = round(float(np.clip(width, low, high)) - width)
+    change = round(min(max(width, low), high) - width)
     if change == 0:
         return fine
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(change) + 1, abs(change) + 1))
@@ -73,11 +74,10 @@ def fit(fine: Pixels) -> Pixels:
 def centre(digit: Pixels) -> Pixels:
     """Place a digit of at most 20x20 in 28x28 with its centre of mass at the centre, as nearly as it fits."""
     height, width = digit.shape
-    weight = max(float(digit.sum()), 1.0)
-    x = (digit.sum(axis=0) @ np.arange(width)) / weight
-    y = (digit.sum(axis=1) @ np.arange(height)) / weight
-    left = int(np.clip(round(SIDE / 2 - 0.5 - x), 0, SIDE - width))
-    top = int(np.clip(round(SIDE / 2 - 0.5 - y), 0, SIDE - height))
+    columns, rows = digit.sum(axis=0), digit.sum(axis=1)
+    weight = max(float(rows.sum()), 1.0)
+    left = min(max(round(SIDE / 2 - 0.5 - columns @ np.arange(width) / weight), 0), SIDE - width)
+    top = min(max(round(SIDE / 2 - 0.5 - rows @ np.arange(height) / weight), 0), SIDE - height)
     image = np.zeros((SIDE, SIDE), dtype=np.uint8)
     image[top : top + height, left : left + width] = digit
     return image
