@@ -20,8 +20,8 @@ from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
 from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 from mnist_cnn.pictures.spotter import load_spotter
 
-ROTATION = 8  # degrees
-AUGMENTATIONS = 3  # of a 28x28 image at test time
+ROTATIONS = (-8, 8)  # degrees
+AUGMENTATIONS = 1 + len(ROTATIONS)  # of a 28x28 image at test time
 MAX_SIDE = 800  # pixels, of a picture that is binarized as a whole
 FILLS = 0.25  # least share of the picture's height, of a digit that the spotter does not find
 MAX_CANDIDATES = 3000  # of a picture; a page of print has about 2,000
@@ -275,7 +275,7 @@ def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:
 def test_time_augmentations(image: Pixels) -> tuple[Pixels, ...]:
     """Return a 28x28 image and two slightly rotated copies, since handwriting slants differently from MNIST's."""
     centre = ((SIDE - 1) / 2, (SIDE - 1) / 2)
-    matrices = (cv2.getRotationMatrix2D(centre, degrees, 1) for degrees in (-ROTATION, ROTATION))
+    matrices = (cv2.getRotationMatrix2D(centre, degrees, 1) for degrees in ROTATIONS)
     rotated = (cv2.warpAffine(image, matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE) for matrix in matrices)
     return image, *(np.asarray(one, dtype=np.uint8) for one in rotated)
 

@@ -9,7 +9,7 @@ import { boundingBox, map } from "./pixels.js";
 import { SIDE, toMnist } from "./preprocess.js";
 import { boxOf, digitsOf, pictureOf } from "../strokes.js";
 
-const { ROTATION, MIN_RANGE, FILLS } = constants.candidates;
+const { ROTATIONS, MIN_RANGE, FILLS } = constants.candidates;
 
 /**
  * @typedef {object} Candidate a possible digit
@@ -93,7 +93,7 @@ function smallCandidate(image) {
 
 /** A 28x28 image and two slightly rotated copies, since handwriting slants differently from MNIST's. */
 export function testTimeAugmentations(image) {
-  return [image, rotated(image, -ROTATION), rotated(image, ROTATION)];
+  return [image, ...ROTATIONS.map((degrees) => rotated(image, degrees))];
 }
 
 /** Rotate a 28x28 image by degrees, counter-clockwise, with linear interpolation. */
