@@ -74,6 +74,19 @@ def test_pages_say_what_was_measured() -> None:
     assert {"headline", "presets", "output", *(path.stem for path in (ROOT / "benchmarks").glob("*.md"))} <= shown
 
 
+@pytest.mark.parametrize(
+    ("sentence", "row"),
+    [
+        (r"Of 120\s+real cheque amounts (\d+) %", "cheque amounts | 120"),
+        (r"of 45 handwritten rows and pages (\d+) %", "several, handwritten | 45"),
+    ],
+)
+def test_shares_of_real_numbers_are_those_of_the_table(sentence: str, row: str) -> None:
+    (said,) = re.findall(sentence, README)
+    (line,) = re.findall(rf"^\| {re.escape(row)} \|(.*)", ALL, re.MULTILINE)
+    assert int(said) == round(float(line.split("|")[1]))
+
+
 def test_only_noise_and_blank_paper_are_told_by_the_detector_alone() -> None:
     rows = json.loads((ROOT / "benchmarks" / "robustness.json").read_text(encoding="utf-8"))["reader"]["no digits"]
     assert all(row["1 - probability"] > 0.97 for row in rows.values())
