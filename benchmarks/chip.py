@@ -68,6 +68,12 @@ def check_same(found: Any, expected: Any, where: str) -> None:
         raise InputError(f"{where}: {int((found != expected).any(axis=1).sum())} of {len(expected)} images differ")
 
 
+def training(row: Row) -> tuple[str, int, str | None]:
+    """Return what trainings that differ only in their seed share: preset, epochs and teacher."""
+    recipe = row["recipe"]
+    return recipe["preset"], recipe["epochs"], recipe.get("teacher")
+
+
 def percent(values: list[float]) -> str:
     """Write mean and standard deviation of shares, in percent."""
     spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
@@ -83,16 +89,18 @@ def table(rows: list[Row]) -> str:
         ),
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, epochs in dict.fromkeys((row["recipe"]["preset"], row["recipe"]["epochs"]) for row in rows):
-        own = [row for row in rows if (row["recipe"]["preset"], row["recipe"]["epochs"]) == (name, epochs)]
+    for kind in dict.fromkeys(map(training, rows)):
+        own = [row for row in rows if training(row) == kind]
+        name, epochs, teacher = kind
         first = next(row for row in own if row["cores"])
         small, large = first["cores"].values()
         times = [f"{core['instructions']:,.0f} | {core['cycles'] / MEGAHERTZ / 1e3:.0f}" for core in (small, large)]
+        taught = f", taught by `{Path(teacher).stem}`" if teacher else ""
         shortened = "" if epochs == PRESETS[name].train.epochs else f" of {PRESETS[name].train.epochs}"
+        shares = [percent([row[column] for row in own]) for column in ("float_accuracy", "accuracy")]
         lines.append(
-            f"| `{name}` | {epochs}{shortened} | {len(own)} | {percent([row['float_accuracy'] for row in own])} | "
-            f"{percent([row['accuracy'] for row in own])} | {small['flash']:,} | {small['ram']:,} | "
-            f"{first['multiply_adds']:,} | {' | '.join(times)} |"
+            f"| `{name}`{taught} | {epochs}{shortened} | {len(own)} | {' | '.join(shares)} | "
+            f"{small['flash']:,} | {small['ram']:,} | {first['multiply_adds']:,} | {' | '.join(times)} |"
         )
     lines.append("| BitNetMCU, as published | | 1 | | 99.55, picked on test | 11,000 | | | | 57, CH32V003 | | |")
     return "\n".join(lines) + "\n"
@@ -103,6 +111,7 @@ def command(
     seeds: int = 5,
     first: int = 0,
     epochs: int | None = None,
+    teacher: str | None = None,
     keep_models: Path = Path("runs/chip"),
     data_dir: Path | None = None,
     output: Path = Path("benchmarks"),
@@ -114,6 +123,7 @@ def command(
         seeds: How many of each.
         first: The first seed.
         epochs: Of each training instead of the preset's.
+        teacher: Trained model whose probabilities are the targets, as with `mnist-cnn train`.
         keep_models: Folder for the trained models; what is there is not trained again.
         data_dir: Folder with MNIST, looked in before $MNIST_CNN_DATA and ./data.
         output: Gets chip.json and .md.
@@ -123,23 +133,26 @@ def command(
     for seed, name in tqdm([(seed, name) for name in only for seed in range(first, first + seeds)], desc="networks"):
         rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
         preset = PRESETS[name].train
-        config = dataclasses.replace(preset, seed=seed, epochs=epochs or preset.epochs)
+        config = dataclasses.replace(preset, seed=seed, epochs=epochs or preset.epochs, teacher=teacher)
         if config.recipe() not in [row["recipe"] for row in rows]:
-            row = trained(dataset, config, keep_models / f"{config.epochs}_epochs")
-            alike = {"preset": name, "epochs": config.epochs}
-            boards = not any(alike.items() <= other["recipe"].items() for other in rows)  # seeds do not differ in size
+            taught = f"_by_{Path(teacher).stem}" if teacher else ""
+            row = trained(dataset, config, keep_models / f"{config.epochs}_epochs{taught}")
+            boards = training(row) not in map(training, rows)  # seeds do not differ in size
             measures = measured(dataset, Path(row.pop("file")), boards)
             rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
             keep(output, "chip", in_order([*rows, {**row, **measures}]), table(in_order([*rows, {**row, **measures}])))
 
 
 def in_order(rows: list[Row]) -> list[Row]:
-    """Sort rows by preset, in the order of `PRESETS`, then the trainings that are whole, then by seed."""
+    """Sort rows by preset in the order of `PRESETS`, the trainings that are whole first, by teacher, then by seed."""
     names = list(PRESETS)
-    return sorted(
-        rows,
-        key=lambda row: (names.index(row["recipe"]["preset"]), -row["recipe"]["epochs"], row["recipe"]["seed"]),
-    )
+
+    def rank(row: Row) -> tuple[int, int, str, int]:
+        """Return the place of a row."""
+        name, epochs, teacher = training(row)
+        return names.index(name), -epochs, teacher or "", row["recipe"]["seed"]
+
+    return sorted(rows, key=rank)
 
 
 def trained(dataset: Dataset, config: TrainConfig, models: Path) -> Row:
@@ -148,9 +161,9 @@ def trained(dataset: Dataset, config: TrainConfig, models: Path) -> Row:
     about = file.with_suffix(".json")
     if not about.exists():
         models.mkdir(parents=True, exist_ok=True)
-        training = file.with_suffix("")  # of one that was interrupted, to go on with
-        row = run_seed(dataset, dataclasses.replace(config, output_dir=training), keep=models)
-        shutil.rmtree(training)
+        unfinished = file.with_suffix("")  # of one that was interrupted, to go on with
+        row = run_seed(dataset, dataclasses.replace(config, output_dir=unfinished), keep=models)
+        shutil.rmtree(unfinished)
         kept = ("dataset", "recipe", "parameters", "val_accuracy", "seconds", "hardware", "precision", "versions")
         about.write_text(json.dumps({name: row[name] for name in kept}), encoding="utf-8")
     found: Row = json.loads(about.read_text(encoding="utf-8"))

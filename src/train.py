@@ -80,8 +80,21 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, ow
         temperature=1.0,
         network=network.network if isinstance(network, OwnNetwork) else None,
     )
-    learner = build_learner(network, config, len(train))
+    teacher = load_teacher(config.teacher, dataset.classes) if config.teacher else None
+    learner = build_learner(network, config, len(train), teacher)
     return Training(learner, train.to(learner.device), val.to(learner.device), config, run_dir, template)
+
+
+def load_teacher(path: str, classes: tuple[str, ...]) -> nn.Module:
+    """Load a trained network whose probabilities are to be the targets.
+
+    Raises:
+        InputError: it cannot be loaded, or knows other classes.
+    """
+    checkpoint = load_checkpoint(path)
+    if checkpoint.classes != classes:
+        raise InputError(f"the teacher {path} knows other classes than the dataset; train one on it, and name that")
+    return checkpoint.build_model().requires_grad_(False)
 
 
 def train_steps(

@@ -76,6 +76,29 @@ def test_label_smoothing_is_in_the_gradient_and_not_in_the_history(tmp_path: Pat
     assert sure[1] < sure[0]
 
 
+def test_a_teachers_probabilities_are_the_targets_and_the_labels_are_not(tmp_path: Path, digits: Dataset) -> None:
+    teacher = fit(digits, config(tmp_path / "teacher", epochs=8))
+    save_checkpoint(teacher, tmp_path / "teacher.pth")
+    misled = dataclasses.replace(digits, train=Split(digits.train.images, digits.train.labels.roll(1)))
+    settings = config(tmp_path / "pupil", epochs=8, teacher=str(tmp_path / "teacher.pth"))
+    pupil = fit(misled, settings)
+    expected, found = (infer(one.build_model(), digits.test).argmax(dim=1) for one in (teacher, pupil))
+    assert (expected == digits.test.labels).float().mean() > 0.9
+    assert (found == expected).float().mean() > 0.9
+    assert pupil.train_config["teacher"] == settings.teacher
+    with pytest.raises(InputError, match=r"teacher was .*teacher\.pth and is None"):
+        fit(misled, dataclasses.replace(settings, teacher=None, resume=True))
+
+
+def test_a_teacher_that_cannot_teach_is_refused(tmp_path: Path, digits: Dataset) -> None:
+    save_checkpoint(fit(digits, config(tmp_path / "teacher", epochs=1)), tmp_path / "teacher.pth")
+    letters = dataclasses.replace(digits, classes=tuple("abcdefghij"))
+    with pytest.raises(InputError, match=r"the teacher .*teacher\.pth knows other classes than the dataset"):
+        fit(letters, config(tmp_path / "pupil", teacher=str(tmp_path / "teacher.pth"), augment=AugmentConfig(serif=0)))
+    with pytest.raises(InputError, match="--teacher knows no answer to --drawn-negatives"):
+        config(tmp_path, teacher="teacher.pth", drawn_negatives=10)
+
+
 def test_one_seed_gives_bit_identical_weights(tmp_path: Path, digits: Dataset) -> None:
     first = fit(digits, config(tmp_path / "a"))
     assert_same_weights(first, fit(digits, config(tmp_path / "b")))

@@ -21,7 +21,7 @@ NOT_IN_RECIPE = {
 }
 """Settings that do not affect the result, or that files and reports record separately."""
 
-LATER = {"network", "severe", "drawn_digits", "drawn_negatives"}
+LATER = {"network", "teacher", "severe", "drawn_digits", "drawn_negatives"}
 """Settings that a recipe leaves out while they are off: those of earlier trainings do not name them."""
 
 MIN_STEPS = 60  # `fast` reaches 60 % validation accuracy on the bundled digits after 3 steps, 99 % after 60
@@ -43,6 +43,8 @@ class TrainConfig:
     file is run."""
     init_from: Path | None = None
     """Trained model to fine-tune, on the new images mixed with some that it was trained on."""
+    teacher: str | None = None
+    """Trained model, FILE.pth, whose probabilities are the targets in place of the labels (distillation)."""
     data_dir: Path | None = None
     """Folder with the data, searched before $MNIST_CNN_DATA and ./data; downloads are stored there."""
     output_dir: Path = Path()
@@ -107,6 +109,8 @@ class TrainConfig:
                 raise InputError(f"--{name} is {value}; it must be {expected}")
         if self.network is not None and not re.fullmatch(r".+:[A-Za-z_]\w*", self.network):
             raise InputError(f"--network is {self.network}; it must be FILE.py:CLASS or MODULE:CLASS")
+        if self.teacher and self.drawn_negatives:
+            raise InputError("--teacher knows no answer to --drawn-negatives; leave out one of them")
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that affect the result, as plain values: no paths, no device."""

@@ -31,6 +31,8 @@ class Learner:
     schedulers: tuple[LRScheduler, ...]
     dtype: torch.dtype
     """Of the forward pass in a training step."""
+    teacher: nn.Module | None = None
+    """A trained network whose probabilities are the targets, in eval mode on the same device."""
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +70,7 @@ class Learner:
                 scheduler.step()  # sets the optimizer's learning rate
 
 
-def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learner:
+def build_learner(network: nn.Module, config: TrainConfig, images: int, teacher: nn.Module | None = None) -> Learner:
     """Build optimizers and one-cycle schedules (Smith 2018, arXiv 1708.07120) for epochs of `images` images.
 
     Muon updates the filters of convolutions, AdamW all other parameters. A network from outside keeps its memory
@@ -90,7 +92,9 @@ def build_learner(network: nn.Module, config: TrainConfig, images: int) -> Learn
         for optimizer in optimizers
     ]
     dtype = pick_dtype(config.precision, device)
-    return Learner(network, wrap_ddp(network), tuple(optimizers), tuple(schedulers), dtype)
+    if teacher:
+        teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Learner(network, wrap_ddp(network), tuple(optimizers), tuple(schedulers), dtype, teacher)
 
 
 def train_step(
@@ -116,7 +120,8 @@ def train_step(
     """
     with torch.autocast(images.device.type, learner.dtype) if learner.dtype == torch.bfloat16 else nullcontext():
         logits: Tensor = learner.model(images).float()
-    loss = weight * batch_loss(logits, labels, label_smoothing, has_negatives)
+        targets = labels if learner.teacher is None else probabilities(learner.teacher, images)
+    loss = weight * batch_loss(logits, targets, label_smoothing, has_negatives)
     learner.model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
@@ -125,8 +130,18 @@ def train_step(
     return logits.detach()
 
 
+@torch.no_grad()
+def probabilities(teacher: nn.Module, images: Tensor) -> Tensor:
+    """Return what a teacher says of augmented images: float32 [N, classes] (Hinton et al. 2015, arXiv 1503.02531).
+
+    The temperature is 1: a small network has no weights to spare for what softer targets would teach (docs/LOG.md).
+    """
+    logits: Tensor = teacher(images)
+    return logits.float().softmax(dim=1)
+
+
 def batch_loss(logits: Tensor, labels: Tensor, label_smoothing: float, has_negatives: bool) -> Tensor:
-    """Return the mean cross-entropy of a batch, arguments as in `train_step`.
+    """Return the mean cross-entropy of a batch, arguments as in `train_step`; labels may be probabilities, too.
 
     The target of negatives is uniform (outlier exposure: Hendrycks et al. 2019, arXiv 1812.04606, section 4).
     """
