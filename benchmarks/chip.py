@@ -19,10 +19,11 @@ from mnist_cnn.chip.packing import sizes_of
 from mnist_cnn.chip.quantization import quantized
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.evaluate import infer
 from mnist_cnn.experiments.study import Row, name_of_seed, run_seed
 from mnist_cnn.models.checkpoint import load_checkpoint
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.config import PRESETS, TrainConfig
 
 MEGAHERTZ = 48

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as Samples
 
-from mnist_cnn.data_loader import Dataset, Split
+from mnist_cnn.splits import Dataset, Split
 
 MEAN, STD = 0.1307, 0.3081
 

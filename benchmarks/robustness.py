@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.data_loader import Split, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.metrics import wilson_interval
 from mnist_cnn.models.checkpoint import SHIPPED
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.plots import saved
 from mnist_cnn.reading import Prediction
+from mnist_cnn.splits import Split
 from mnist_cnn.synthetic import negatives
 from mnist_cnn.synthetic.negatives import Draw
 from mnist_cnn.synthetic.schools import School, make_school

@@ -17,9 +17,10 @@ from tqdm import tqdm
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.device import pick_dtype
-from mnist_cnn.data_loader import Split, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.experiments.study import environment
 from mnist_cnn.plots import BLUE, saved
+from mnist_cnn.splits import Split
 from mnist_cnn.train import train_steps
 from mnist_cnn.training.config import PRESETS, TrainConfig
 from mnist_cnn.training.learner import Learner, build_learner, train_step

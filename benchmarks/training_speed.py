@@ -16,10 +16,11 @@ from peers import PEERS, Result
 from tqdm import tqdm
 
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.data_loader import Dataset, Split, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.experiments.study import Row, environment, read_rows, write_rows
 from mnist_cnn.plots import BLUE, ORANGE, saved
+from mnist_cnn.splits import Dataset, Split
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS, TrainConfig
 

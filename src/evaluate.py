@@ -21,12 +21,13 @@ from mnist_cnn.common.distributed import all_gather_rows, rank, world_size
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.common.names import printable
-from mnist_cnn.data_loader import Dataset, Split, all_as_test, batches, load_dataset, with_classes
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.metrics import Floats, Report, as_text, score, softmax, wilson_interval
 from mnist_cnn.models.checkpoint import DEFAULT, Checkpoint, load_checkpoint, or_shipped
 from mnist_cnn.models.ood import PASS_RATE, OODDetector, WithOODScore
 from mnist_cnn.own_network import Network
 from mnist_cnn.predictions import Predictions, check_predictions_file, write_predictions
+from mnist_cnn.splits import Dataset, Split, all_as_test, batches, with_classes
 from mnist_cnn.training.config import run_name
 
 MODELS = Path("saved_models")

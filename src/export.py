@@ -22,7 +22,7 @@ from mnist_cnn.cnn_model import CNN, QuantizedConv2d
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
-from mnist_cnn.data_loader import load_dataset, with_classes
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
 from mnist_cnn.models.onnx_export import export_graph
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, OnnxModel, parse, with_checksum
@@ -33,6 +33,7 @@ from mnist_cnn.own_network import Network, OwnNetwork, described
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pretrained import write_folder
 from mnist_cnn.serving.static_page import check_runtime, write_page, write_single_file
+from mnist_cnn.splits import with_classes
 
 Quantized = Literal["int8", "float16"]
 MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint

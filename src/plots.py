@@ -17,8 +17,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from mnist_cnn.common.console import pluralize
 from mnist_cnn.common.files import atomic_write
 from mnist_cnn.common.names import printable
-from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.metrics import Floats, Ints, Report, reliability, wilson_interval
+from mnist_cnn.splits import Dataset, Split
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#999999"  # Okabe and Ito's colour-blind safe palette (2008)
 STYLE = "mnist_cnn.plots"  # plots.mplstyle beside this file; plt.style.use takes the same name

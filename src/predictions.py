@@ -12,8 +12,8 @@ import numpy.typing as npt
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.common.names import cell
-from mnist_cnn.data_loader import Split
 from mnist_cnn.metrics import Floats
+from mnist_cnn.splits import Split
 
 FORMATS = (".csv", ".npz", ".parquet")
 

@@ -20,12 +20,13 @@ from mnist_cnn.cnn_model import ModelConfig, build
 from mnist_cnn.common.distributed import all_reduce_sum, rank, shard
 from mnist_cnn.common.errors import InputError, Stopped
 from mnist_cnn.common.signals import StopRequest, deferred_signals
-from mnist_cnn.data_loader import DIGITS, Dataset, Split, fingerprint, pixel_statistics, split_off
+from mnist_cnn.data_loader import DIGITS
 from mnist_cnn.evaluate import MODELS, infer, infer_distributed
 from mnist_cnn.metrics import fit_temperature
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint
 from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.own_network import Network, OwnConfig, OwnNetwork, check_network, load_network, spec_of
+from mnist_cnn.splits import Dataset, Split, fingerprint, pixel_statistics, split_off
 from mnist_cnn.training.augment import distort
 from mnist_cnn.training.config import PRESETS, TrainConfig, run_name
 from mnist_cnn.training.counter_rng import CounterRNG, epoch_order

@@ -18,8 +18,9 @@ from mnist_cnn.common.errors import InputError, Stopped
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.common.names import printable
 from mnist_cnn.common.signals import StopRequest, deferred_signals
-from mnist_cnn.data_loader import Split, fingerprint, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.pictures.spotter import Spotter
+from mnist_cnn.splits import Split, fingerprint
 from mnist_cnn.synthetic.glyphs import Glyphs, make_glyphs
 from mnist_cnn.synthetic.pages import SHAPES
 from mnist_cnn.synthetic.samples import contact_sheet

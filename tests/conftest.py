@@ -14,9 +14,10 @@ import torch
 from filelock import FileLock
 
 import forked
-from mnist_cnn.data_loader import Dataset, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.download import MirrorError
 from mnist_cnn.models.checkpoint import SHIPPED
+from mnist_cnn.splits import Dataset
 from mnist_cnn.synthetic.glyphs import Glyphs, make_glyphs
 from mnist_cnn.synthetic.schools import School, make_school
 

@@ -13,12 +13,12 @@ from test_checkpoint import make_checkpoint
 from drawing import SHEETS, grain, on_page, photo, shape, sheet
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.models.checkpoint import load_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.preprocess import SIDE
 from mnist_cnn.reading import Reading
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from mnist_cnn.cnn_model import CNN, ModelConfig, RecurrentBlock
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 
 RAW = torch.randint(0, 256, (3, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -19,19 +19,9 @@ from torch.utils.data import DataLoader
 
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_files import parse_idx
-from mnist_cnn.data_loader import (
-    Dataset,
-    Split,
-    batches,
-    fingerprint,
-    load_dataset,
-    load_folder,
-    pair,
-    pixel_statistics,
-    read_unverified,
-    split_off,
-)
+from mnist_cnn.data_loader import load_dataset, load_folder, pair, read_unverified
 from mnist_cnn.download import FILES, find_files
+from mnist_cnn.splits import Dataset, Split, batches, fingerprint, pixel_statistics, split_off
 
 LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])
 IMAGES = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 3, 1, 2, 3, 4, 5, 255])

@@ -33,8 +33,9 @@ from conftest import Program, Tried, assert_one_line_error, environment
 from mnist_cnn import download
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import UNFINISHED
-from mnist_cnn.data_loader import Dataset, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
+from mnist_cnn.splits import Dataset
 from test_data_loader import NAMES, idx, renamed
 
 LABELS = "t10k-labels-idx1-ubyte"

@@ -16,7 +16,7 @@ from conftest import ROOT, Program, assert_one_line_error, environment
 from mnist_cnn.classifier import WEIGHT, Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import DIGITS, Dataset, split_off
+from mnist_cnn.data_loader import DIGITS
 from mnist_cnn.export import Quantized, check_equal, export, fold_batch_norm, serialized, to_onnx
 from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
@@ -24,6 +24,7 @@ from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel, load_torch
 from mnist_cnn.serving.static_page import RUNTIME, decompressor
+from mnist_cnn.splits import Dataset, split_off
 
 
 def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:

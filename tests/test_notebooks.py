@@ -1,5 +1,6 @@
 """The committed notebooks are whole: outputs, order, size. `make notebooks` executes them."""
 
+import ast
 import sys
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_three_exercises_with_folded_answers_are_at_the_end(path: Path) -> None:
     assert last.startswith("## Three exercises\n")
     assert [number for number in "1234" if f"**{number}.**" in last] == ["1", "2", "3"]
     assert last.count("<details><summary>Answer</summary>") == last.count("</details>") == 3
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_imported_exists(path: Path) -> None:
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    imports = [node for cell in cells for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if (node.module or "").startswith("mnist_cnn")]
+    assert ours
+    for node in ours:
+        exec(compile(ast.Module([node], []), str(path), "exec"), {})  # noqa: S102
 
 
 def run(tmp_path: Path, *sources: str) -> list[str]:

@@ -16,11 +16,11 @@ from conftest import ROOT, Program, assert_one_line_error
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate, infer
 from mnist_cnn.experiments.study import read_rows
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint, write_archive
 from mnist_cnn.own_network import MAX_FEATURES, OwnConfig, OwnNetwork
+from mnist_cnn.splits import Dataset
 from mnist_cnn.train import add_ood_detector, fit
 from mnist_cnn.training.config import PRESETS, TrainConfig
 

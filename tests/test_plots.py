@@ -17,8 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mnist_cnn import plots
-from mnist_cnn.data_loader import GARMENTS, Dataset, Split
+from mnist_cnn.data_loader import GARMENTS
 from mnist_cnn.metrics import Floats, score
+from mnist_cnn.splits import Dataset, Split
 
 RECORD = {"epoch": 1, "train_loss": 0.4, "val_loss": 0.2, "val_accuracy": 0.95}
 

@@ -18,7 +18,7 @@ from calls import PHOTO
 from conftest import ROOT, Program, assert_one_line_error, environment
 from drawing import on_page, photo, shape
 from hostile import encoded
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture

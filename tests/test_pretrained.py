@@ -17,9 +17,9 @@ from conftest import ROOT, Program, assert_one_line_error, environment
 from mnist_cnn import CNN
 from mnist_cnn.cnn_model import ModelConfig, build
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.export import export_safetensors
 from mnist_cnn.models.checkpoint import SHIPPED, Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.splits import Dataset
 
 
 def random_checkpoint(config: ModelConfig, path: Path) -> Checkpoint:

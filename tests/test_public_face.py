@@ -17,8 +17,8 @@ from conftest import ROOT, environment
 from mnist_cnn import Classifier, Prediction, Reading
 from mnist_cnn.cli import COMMANDS
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.image_io import PictureSource
+from mnist_cnn.splits import Dataset
 
 PHOTO, DIGITS = ROOT / "images" / "own_digit.jpg", ROOT / "images" / "own_digits.jpg"
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from conftest import Program, assert_one_line_error
 from drawing import on_page, photo, shape
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.serving.schemas import Result
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture(scope="module")

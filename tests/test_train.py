@@ -16,9 +16,9 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from mnist_cnn.cnn_model import CNN, ModelConfig
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset, Split
 from mnist_cnn.evaluate import infer
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.splits import Dataset, Split
 from mnist_cnn.train import fit
 from mnist_cnn.training.augment import AugmentConfig
 from mnist_cnn.training.config import PRESETS, TrainConfig

@@ -20,8 +20,9 @@ from conftest import Program, assert_one_line_error, environment, few_glyphs
 from mnist_cnn import train_spotter
 from mnist_cnn.common.console import exit_codes
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset, Split, fingerprint, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.models.checkpoint import SHIPPED
+from mnist_cnn.splits import Dataset, Split, fingerprint
 from mnist_cnn.synthetic.glyphs import Glyphs
 from mnist_cnn.training.spotter_checkpoint import save, start_or_resume
 from mnist_cnn.training.spotter_examples import DrawnBatches

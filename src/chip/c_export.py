@@ -7,9 +7,10 @@ from mnist_cnn.chip.c_source import c_files
 from mnist_cnn.chip.packing import Sizes, sizes_of
 from mnist_cnn.chip.quantization import quantized
 from mnist_cnn.common.files import atomic_write, check_writable
-from mnist_cnn.data_loader import load_dataset, with_classes
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.evaluate import infer
 from mnist_cnn.models.checkpoint import load_checkpoint
+from mnist_cnn.splits import with_classes
 
 CALIBRATION_IMAGES = 1000  # of the training split
 

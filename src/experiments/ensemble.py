@@ -13,8 +13,9 @@ from mnist_cnn.cnn_model import ModelConfig
 from mnist_cnn.common.console import exit_codes, parse_call, pluralize
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import check_writable
-from mnist_cnn.data_loader import Dataset, load_dataset, split_off, with_classes
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.splits import Dataset, split_off, with_classes
 from mnist_cnn.train import add_ood_detector, calibrate
 
 

@@ -26,10 +26,10 @@ from mnist_cnn.common.console import exit_codes, parse
 from mnist_cnn.common.device import pick_device, pick_dtype
 from mnist_cnn.common.errors import InputError, Stopped
 from mnist_cnn.common.files import atomic_write, check_writable
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import MODELS, evaluate
 from mnist_cnn.models.checkpoint import save_checkpoint
 from mnist_cnn.own_network import class_of
+from mnist_cnn.splits import Dataset
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import TrainConfig, run_name, with_enough_epochs
 from mnist_cnn.training.dataset import load_training_data

@@ -1,4 +1,4 @@
 """Trained networks, on disk and in memory: .pth and .onnx files, and out-of-distribution detection.
 
-May import `common`, `pictures`, `cnn_model` and `data_loader`, and nothing of training.
+May import `common`, `pictures`, `cnn_model` and `splits`, and nothing of training.
 """

@@ -40,7 +40,7 @@ class Checkpoint:
         model_config: architecture of the network.
         state_dict: weights and buffers.
         train_config: the training settings, as plain values.
-        data_sha256: SHA-256 of the training images and labels (`data_loader.fingerprint`).
+        data_sha256: SHA-256 of the training images and labels (`splits.fingerprint`).
         history: one dict of plain values per finished epoch.
         temperature: divisor of the logits that calibrates the probabilities, above 0.
         trained: date on which the training ended, YYYY-MM-DD in UTC; None before, and in files of earlier versions.

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mnist_cnn.cnn_model import ModelConfig
-from mnist_cnn.data_loader import Split, batches
 from mnist_cnn.own_network import Network, OwnConfig
+from mnist_cnn.splits import Split, batches
 
 PASS_RATE = 0.995  # share of the validation images that pass both thresholds
 PRECISION = 0.997  # share of the trusted predictions that are right, where validation images of no class are given

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from mnist_cnn.data_loader import Dataset, check_testable, load_dataset, rehearse, with_classes
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.models.checkpoint import load_checkpoint
+from mnist_cnn.splits import Dataset, check_testable, rehearse, with_classes
 from mnist_cnn.training.config import TrainConfig
 
 

@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from mnist_cnn.common.distributed import rank
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import DIGITS, Dataset, Split, concatenate
+from mnist_cnn.data_loader import DIGITS
 from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.splits import Dataset, Split, concatenate
 from mnist_cnn.synthetic.negatives import draw_negative
 from mnist_cnn.synthetic.schools import School, make_school
 from mnist_cnn.synthetic.singles import draw_digit

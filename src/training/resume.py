@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from mnist_cnn.common.distributed import broadcast_object, rank, was_restarted
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.names import printable
-from mnist_cnn.data_loader import Split
 from mnist_cnn.models.checkpoint import Checkpoint, parse_checkpoint
+from mnist_cnn.splits import Split
 from mnist_cnn.training.config import TrainConfig, flatten
 from mnist_cnn.training.learner import Learner
 from mnist_cnn.training.run_dir import RunDir

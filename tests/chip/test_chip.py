@@ -20,10 +20,11 @@ from mnist_cnn.chip.integer_network import LOGIT_UNIT, IntegerNetwork
 from mnist_cnn.chip.packing import packed_bytes, packed_nibbles, sizes_of
 from mnist_cnn.chip.quantization import per_channel, quantized
 from mnist_cnn.cnn_model import CNN, ModelConfig, QuantizedConv2d, build
-from mnist_cnn.data_loader import DIGITS, Dataset
+from mnist_cnn.data_loader import DIGITS
 from mnist_cnn.evaluate import infer
 from mnist_cnn.models.checkpoint import save_checkpoint
 from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.splits import Dataset
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS
 

@@ -19,12 +19,12 @@ from matplotlib.figure import Figure
 
 from conftest import ROOT, assert_one_line_error, environment
 from mnist_cnn import plots
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import evaluate, infer, write_report
 from mnist_cnn.experiments import compare, compare_figure
 from mnist_cnn.experiments.run_report import Run, read_run
 from mnist_cnn.experiments.study_report import Study, read_study
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
+from mnist_cnn.splits import Dataset
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS
 

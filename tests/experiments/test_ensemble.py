@@ -10,10 +10,10 @@ import torch
 from conftest import Program, assert_one_line_error
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.cnn_model import ModelConfig
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.evaluate import infer
 from mnist_cnn.experiments.ensemble import build_ensemble
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnist_cnn.splits import Dataset
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS
 

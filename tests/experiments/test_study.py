@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from conftest import Program, assert_one_line_error
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.experiments.study import read_options, read_rows, row_of, run_seed, summary
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.config import PRESETS
 
 STUDY = ("study.py", "--preset", "fast", "--dataset", "digits", "--output", "rows.jsonl")

@@ -12,8 +12,9 @@ from torch import nn
 
 from mnist_cnn.cnn_model import Normalize
 from mnist_cnn.common.distributed import process_group, rank
-from mnist_cnn.data_loader import Split, load_dataset
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.evaluate import infer_distributed
+from mnist_cnn.splits import Split
 from mnist_cnn.train import train_steps
 from mnist_cnn.training.config import TrainConfig
 from mnist_cnn.training.counter_rng import epoch_order

@@ -9,10 +9,10 @@ from onnx import numpy_helper
 from torch import Tensor
 from torch.nn import functional as F
 
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_gradient import GRADIENT, with_gradient
 from mnist_cnn.models.onnx_layers import activation_names, find_last_layer
 from mnist_cnn.models.onnx_model import PACKAGED
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 from conftest import ROOT, Program, assert_one_line_error, environment
 from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_model import MAX_FILE_BYTES, PACKAGED, OnnxModel, load_onnx, parse, with_checksum
 from mnist_cnn.models.torch_model import load_torch
 from mnist_cnn.serving.batching import Answer, Batcher
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.config import PRESETS
 
 PICTURE = Path("images", "own_digit.jpg")

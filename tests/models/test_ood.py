@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mnist_cnn.cnn_model import CNN, ModelConfig
-from mnist_cnn.data_loader import Dataset, Split, load_dataset, split_off
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint
 from mnist_cnn.models.ood import (
     PASS_RATE,
@@ -19,6 +19,7 @@ from mnist_cnn.models.ood import (
     logits_and_features,
     precise_thresholds,
 )
+from mnist_cnn.splits import Dataset, Split, split_off
 
 
 def trusted(images: Tensor) -> float:

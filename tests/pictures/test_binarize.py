@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from drawing import on_page, photo, shape
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.binarize import Mask, bounding_box, estimate_noise, find_foreground
 from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,11 @@ from conftest import Program, assert_one_line_error
 from drawing import on_page, photo, shape
 from hostile import encoded
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset, all_as_test, load_dataset, rehearse
+from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.evaluate import evaluate
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
 from mnist_cnn.pictures.preprocess import SIDE
+from mnist_cnn.splits import Dataset, all_as_test, rehearse
 from mnist_cnn.training.dataset import with_rehearsal
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from drawing import on_page, photo, shape
 from mnist_cnn.classifier import Classifier
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pictures.orientation import find_upright, turn, turn_back
+from mnist_cnn.splits import Dataset
 from mnist_cnn.synthetic.glyphs import Glyphs
 from mnist_cnn.synthetic.pages import draw_page
 

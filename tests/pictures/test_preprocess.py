@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from drawing import on_page, shape
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.binarize import find_foreground
 from mnist_cnn.pictures.preprocess import DIGIT, SIDE, is_mnist_style, stroke_width, to_mnist
+from mnist_cnn.splits import Dataset
 
 
 def centre_of_mass(image: np.ndarray) -> tuple[float, float]:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from drawing import on_page, shape
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.binarize import Mask
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pictures.segment import Component, cuts, find_digits, spans
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from drawing import on_page, photo, shape
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.visualize import DOUBTFUL, FONTS, SURE, Mark, draw_boxes
+from mnist_cnn.splits import Dataset
 
 
 @pytest.mark.parametrize("gap", [4, 60])

@@ -25,10 +25,10 @@ from PIL import Image
 from conftest import Program, assert_one_line_error
 from hostile import encoded
 from mnist_cnn.classifier import Classifier
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
 from mnist_cnn.serving.explain import Explainer
 from mnist_cnn.serving.schemas import Response
+from mnist_cnn.splits import Dataset
 from server import DIGITS, PHOTO, post, serving
 from test_classifier import as_png
 

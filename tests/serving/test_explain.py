@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_layers import activation_names
 from mnist_cnn.models.onnx_model import PACKAGED, OnnxModel, load_onnx
 from mnist_cnn.serving.explain import Explainer, without
+from mnist_cnn.splits import Dataset
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,12 @@ from page_fixtures import hosting
 from playwright.sync_api import Browser, Page, Route, expect
 from test_page import SEVEN, SOON, TWO, draw, half, says, visiting
 
-from mnist_cnn.data_loader import GARMENTS, Dataset, load_dataset
+from mnist_cnn.data_loader import GARMENTS, load_dataset
 from mnist_cnn.export import serialized, to_onnx
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.serving.static_page import write_page
+from mnist_cnn.splits import Dataset
 from mnist_cnn.train import add_ood_detector, fit
 from mnist_cnn.training.config import PRESETS
 from server import serving

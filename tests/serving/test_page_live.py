@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from test_page import SEVEN, SOON, TRIANGLE, TWO, assert_no_barrier, draw, half, places, says, touch, visiting
 
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_layers import activation_names
 from mnist_cnn.models.onnx_model import PACKAGED
+from mnist_cnn.splits import Dataset
 
 PICTURE = """async (strokes) => {
   const { grey, scale, left, top } = (await import("./web/strokes.js")).pictureOf(strokes, true);

@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from test_page import FOUR, SEVEN, SOON, TWO, assert_no_barrier, draw, places, says, visiting
 
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx
 from mnist_cnn.serving.explain import Explainer
 from mnist_cnn.serving.static_page import write_single_file
+from mnist_cnn.splits import Dataset
 from mnist_cnn.synthetic.allographs import DIGITS, jittered_spline
 
 TURN = np.deg2rad(-50)  # the hand's own style: it leans far over

@@ -19,11 +19,11 @@ from test_page import ONE, SEVEN, SOON, TWO, draw, half, says, visiting
 import drawing
 from conftest import ROOT
 from mnist_cnn import Classifier, Reading
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.fusion import combine
 from mnist_cnn.pictures import candidates, contrast, preprocess, spotter
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.serving.static_page import WEB, page_data
+from mnist_cnn.splits import Dataset
 
 RNG = np.random.default_rng(0)
 READ = """async ([content, several]) => {

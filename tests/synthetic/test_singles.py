@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from conftest import few_school
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.image_io import Pixels
+from mnist_cnn.splits import Dataset
 from mnist_cnn.synthetic.allographs import DIGITS
 from mnist_cnn.synthetic.negatives import CHARACTERS, TEXTURES, WEIGHTS, draw_negative
 from mnist_cnn.synthetic.schools import School, is_narrow

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mnist_cnn.data_loader import Dataset
 from mnist_cnn.pictures.binarize import Mask
+from mnist_cnn.splits import Dataset
 from mnist_cnn.synthetic.glyphs import upsampled
 from mnist_cnn.synthetic.thinning import thin, trace
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.augment import AugmentConfig, distort, random_affine
 from mnist_cnn.training.counter_rng import CounterRNG
 

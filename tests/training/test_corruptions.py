@@ -5,7 +5,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.corruptions import blur, blur_along, corrupt, dilate
 from mnist_cnn.training.counter_rng import CounterRNG
 

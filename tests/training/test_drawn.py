@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mnist_cnn.common.errors import InputError
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 from mnist_cnn.synthetic.schools import School
 from mnist_cnn.train import fit
 from mnist_cnn.training.config import PRESETS, TrainConfig

@@ -7,7 +7,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
 from mnist_cnn.cnn_model import CNN, ModelConfig
-from mnist_cnn.data_loader import Split
+from mnist_cnn.splits import Split
 from mnist_cnn.train import READ_EVERY, step_sums, train_steps
 from mnist_cnn.training.augment import AugmentConfig
 from mnist_cnn.training.config import TrainConfig

@@ -2,7 +2,7 @@
 
 import torch
 
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.serif import serif_ones
 
 

@@ -6,7 +6,7 @@ import scipy.ndimage
 import torch
 from torch import Tensor
 
-from mnist_cnn.data_loader import Dataset
+from mnist_cnn.splits import Dataset
 from mnist_cnn.training.counter_rng import CounterRNG
 from mnist_cnn.training.severe import KINDS, band, corrupt_severely, cover, hollow, line, rotated_axes, shift
 
