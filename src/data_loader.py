@@ -27,10 +27,11 @@ from mnist_cnn.data_files import (
     read_csv,
     read_npz,
 )
-from mnist_cnn.download import FILES, SOURCES, MirrorError, find_files, list_data, read_published
+from mnist_cnn.download import MirrorError, find_files, list_data, read_published
 from mnist_cnn.pictures.file_types import PICTURE, kind, without_pictures
 from mnist_cnn.pictures.image_folder import class_folders, contents, read_folders
 from mnist_cnn.pictures.preprocess import SIDE
+from mnist_cnn.sources import FILES, SOURCES
 from mnist_cnn.splits import Dataset, Split, every_fifth, split_off
 
 DIGITS = tuple("0123456789")

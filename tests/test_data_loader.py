@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_files import parse_idx
 from mnist_cnn.data_loader import load_dataset, load_folder, pair, read_unverified
-from mnist_cnn.download import FILES, find_files
+from mnist_cnn.download import find_files
+from mnist_cnn.sources import FILES
 from mnist_cnn.splits import Dataset, Split, batches, fingerprint, pixel_statistics, split_off
 
 LABELS = bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1])

@@ -34,7 +34,8 @@ from mnist_cnn import download
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import UNFINISHED
 from mnist_cnn.data_loader import load_dataset
-from mnist_cnn.download import FILES, SOURCES, MirrorError, Source, read_published, read_verified
+from mnist_cnn.download import MirrorError, read_published, read_verified
+from mnist_cnn.sources import FILES, SOURCES, Source
 from mnist_cnn.splits import Dataset
 from test_data_loader import NAMES, idx, renamed
 
@@ -350,7 +351,8 @@ def test_progress_is_shown(tmp_path: Path, small: dict[str, bytes], capsys: pyte
 
 CHILD = """
 import json, sys
-from mnist_cnn.download import SOURCES, Source, read_published
+from mnist_cnn.download import read_published
+from mnist_cnn.sources import SOURCES, Source
 SOURCES["mnist"] = Source("MNIST", (sys.argv[1],), json.loads(sys.argv[2]))
 read_published("mnist", None)
 """

@@ -15,12 +15,12 @@ from torch import Tensor
 from conftest import ROOT, Program, assert_one_line_error
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.data_loader import DIGITS, load_dataset
-from mnist_cnn.download import FILES
 from mnist_cnn.evaluate import evaluate, infer, predict, warn_out_of_distribution
 from mnist_cnn.metrics import score
 from mnist_cnn.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnist_cnn.models.ood import PASS_RATE, fit_ood_detector
 from mnist_cnn.predictions import write_predictions
+from mnist_cnn.sources import FILES
 from mnist_cnn.splits import Dataset, Split, all_as_test, split_off
 from test_data_loader import idx
 
