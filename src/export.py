@@ -1,6 +1,5 @@
 """Exports a checkpoint as an .onnx file, which is kept only if its predictions equal the checkpoint's."""
 
-import copy
 import dataclasses
 import statistics
 import sys
@@ -11,25 +10,19 @@ from typing import Annotated, Literal
 
 import numpy as np
 import onnx
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tyro.conf import arg
 
 from mnist_cnn.chip.c_export import write_c
-from mnist_cnn.cnn_model import CNN, QuantizedConv2d
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, check_writable
 from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.models.checkpoint import DEFAULT, load_checkpoint, or_shipped
-from mnist_cnn.models.onnx_export import export_graph
+from mnist_cnn.models.inference_graph import to_onnx
 from mnist_cnn.models.onnx_model import PACKAGED, Floats, OnnxModel, parse, with_checksum
-from mnist_cnn.models.ood import OODDetector
 from mnist_cnn.models.quantize import to_float16, to_int8
 from mnist_cnn.models.torch_model import TorchModel
-from mnist_cnn.own_network import Network, OwnNetwork, described
+from mnist_cnn.own_network import OwnNetwork
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.pretrained import write_folder
 from mnist_cnn.serving.static_page import check_runtime, write_page, write_single_file
@@ -39,97 +32,6 @@ Quantized = Literal["int8", "float16"]
 MAX_DIFFERENCE = 1e-4  # between probabilities of file and checkpoint
 CALIBRATION_IMAGES = 1000
 TIMED_RUNS = 11
-
-
-class Exported(nn.Module):
-    """The exported computation: logits, calibrated probabilities and out-of-distribution score."""
-
-    def __init__(self, network: Network, temperature: float, ood_detector: OODDetector, stride: bool) -> None:
-        """Fold the batch norms of a copy, and its space-to-depth into a strided convolution if `stride`."""
-        super().__init__()
-        self.network = fold_batch_norm(copy.deepcopy(network))
-        if stride:
-            fold_space_to_depth(self.network)
-        self.temperature = temperature
-        self.ood_detector = ood_detector
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Map raw pixels, uint8 [N, 28, 28], to logits and probabilities [N, classes] and OOD scores [N]."""
-        logits, features = self.network.logits_and_features(pixels[:, None])
-        return logits, (logits / self.temperature).softmax(dim=1), self.ood_detector.score(features)
-
-
-def members(network: Network) -> list[CNN]:
-    """Return the members of an ensemble, or the network itself."""
-    return [part for part in network.modules() if isinstance(part, CNN)]
-
-
-def fold_batch_norm(network: Network) -> Network:
-    """Fold every batch norm into its convolution, and move ReLU before pooling, where runtimes fuse it.
-
-    A `RecurrentBlock` keeps its batch norm: its convolution is shared with blocks of other statistics.
-    """
-    for member in members(network):
-        for number, stage in enumerate(member.stages):
-            layers: list[nn.Module] = []
-            assert isinstance(stage, nn.Sequential)
-            for layer in stage:  # not children(), which skips a repeated module
-                if isinstance(layer, nn.BatchNorm2d):
-                    layers += fused(layers, layer)
-                elif not isinstance(layer, nn.ReLU):
-                    layers.append(layer)
-            member.stages[number] = nn.Sequential(*layers)
-    return network
-
-
-def fused(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
-    """Remove a convolution, and its max pooling, from the end of a list; return them fused with batch norm and ReLU.
-
-    A batch norm with a negative scale does not commute with max pooling, and is kept.
-    """
-    pool = [layers.pop()] if isinstance(layers[-1], nn.MaxPool2d) else []
-    convolution = layers.pop()
-    assert isinstance(convolution, nn.Conv2d)
-    if isinstance(convolution, QuantizedConv2d):
-        convolution = convolution.plain()
-    if pool and (norm.weight < 0).any():
-        return [convolution, *pool, norm, nn.ReLU()]
-    return [fuse_conv_bn_eval(convolution, norm), nn.ReLU(), *pool]
-
-
-def fold_space_to_depth(network: Network) -> None:
-    """Replace space-to-depth and a 3x3 convolution by the equal 6x6 convolution of stride 2, which copies no pixels.
-
-    A looped network has no space-to-depth.
-    """
-    for member in members(network):
-        if member.config.looped:
-            continue
-        stage = member.stages[0]
-        assert isinstance(stage, nn.Sequential)
-        convolution = stage[0]
-        assert isinstance(convolution, nn.Conv2d)
-        strided = nn.Conv2d(1, convolution.out_channels, kernel_size=6, stride=2, padding=2)
-        strided.weight, strided.bias = nn.Parameter(F.pixel_shuffle(convolution.weight, 2)), convolution.bias
-        member.space_to_depth, stage[0] = nn.Identity(), strided
-
-
-def to_onnx(model: TorchModel, stride: bool = True) -> onnx.ModelProto:
-    """Export a model to a graph from uint8 [N, 28, 28] `pixels` to `logits`, `probabilities` and `ood_score`.
-
-    Args:
-        model: the model, with temperature and OOD detector.
-        stride: whether to fold space-to-depth into the first convolution: faster in float32, slower in int8.
-    """
-    exported = Exported(model.network, model.temperature, model.ood_detector, stride).eval()
-    example = torch.zeros(2, 28, 28, dtype=torch.uint8)
-    shapes = ({0: torch.export.Dim("N", min=1)},)
-    try:
-        return export_graph(exported, example, "pixels", ["logits", "probabilities", "ood_score"], shapes)
-    except Exception as error:
-        if not isinstance(model.network, OwnNetwork):
-            raise
-        raise InputError(f"PyTorch cannot export {model.network.config.network}: {described(error)}") from error
 
 
 def serialized(proto: onnx.ModelProto, metadata: dict[str, str]) -> bytes:

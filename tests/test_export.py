@@ -17,8 +17,9 @@ from mnist_cnn.classifier import WEIGHT, Classifier
 from mnist_cnn.cnn_model import CNN, ModelConfig, build
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.data_loader import DIGITS
-from mnist_cnn.export import Quantized, check_equal, export, fold_batch_norm, serialized, to_onnx
+from mnist_cnn.export import Quantized, check_equal, export, serialized
 from mnist_cnn.models.checkpoint import DEFAULT, SHIPPED, Checkpoint, save_checkpoint
+from mnist_cnn.models.inference_graph import fold_batch_norm, to_onnx
 from mnist_cnn.models.onnx_model import PACKAGED, load_onnx, parse
 from mnist_cnn.models.ood import fit_ood_detector
 from mnist_cnn.models.quantize import to_float16, to_int8

@@ -13,8 +13,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from test_page import SEVEN, SOON, TWO, draw, half, says, visiting
 
 from mnist_cnn.data_loader import GARMENTS, load_dataset
-from mnist_cnn.export import serialized, to_onnx
+from mnist_cnn.export import serialized
 from mnist_cnn.models.checkpoint import load_checkpoint, save_checkpoint
+from mnist_cnn.models.inference_graph import to_onnx
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.serving.static_page import write_page
 from mnist_cnn.splits import Dataset
