@@ -209,7 +209,7 @@ PRESETS = {
         ModelConfig(stages=((32, 64), (128, 128), (128,))),
         TrainConfig(
             preset="reader",
-            epochs=80,
+            epochs=40,
             augment=AugmentConfig(severe=0.35),
             drawn_digits=40_000,
             drawn_negatives=20_000,
