@@ -78,8 +78,8 @@ def assert_same(run: SpotterRun, other: SpotterRun) -> None:
             assert torch.equal(tensor, two.state_dict()[name]), name
 
 
-def test_twenty_steps_lower_the_loss(glyphs: Glyphs) -> None:
-    config = SpotterConfig(steps=20, batch_size=8)
+def test_thirty_steps_lower_the_loss(glyphs: Glyphs) -> None:
+    config = SpotterConfig(steps=30, batch_size=8)
     run = start(config)
     batches = DrawnBatches(glyphs, config.seed, config.batch_size, 0, config.steps)
     before = batch_loss(run.net.eval(), batches[0]).item()

@@ -115,9 +115,9 @@ def alive(processes: set[int]) -> set[int]:
 def in_time(done: Callable[[], object], seconds: float = 30) -> bool:
     """Wait until a condition holds."""
     end = time.monotonic() + seconds
-    while not done() and time.monotonic() < end:
+    while not (is_done := bool(done())) and time.monotonic() < end:
         time.sleep(0.05)
-    return bool(done())
+    return is_done
 
 
 def workers() -> list[int]:
@@ -138,8 +138,8 @@ def test_killed_workers_are_replaced(busy: bool, all_of_them: bool) -> None:
         for process in own[: 1 + all_of_them]:
             os.kill(process, signal.SIGKILL)
         if waiting:
-            result = sandbox.outcome(waiting[0], "that")
-            assert isinstance(result, TooCostlyError)
+            results = [sandbox.outcome(future, "that") for future in waiting]  # either may have been the killed one's
+            assert sum(isinstance(result, TooCostlyError) for result in results) >= 1 + all_of_them
         assert in_time(lambda: isinstance(read(sandbox, PHOTO), Prepared))
         assert in_time(lambda: not alive(set(own[: 1 + all_of_them])))
         assert in_time(lambda: isinstance(read(sandbox, PHOTO), Prepared) and len(set(workers()) - others) == 2)
