@@ -113,7 +113,7 @@ class TrainConfig:
             raise InputError("--teacher knows no answer to --drawn-negatives; leave out one of them")
 
     def recipe(self) -> dict[str, Any]:
-        """Return the settings that affect the result, as plain values: no paths, no device."""
+        """Return the settings that affect the result, as plain values: no folders, no device; files as named."""
         return dataclasses.asdict(self, dict_factory=as_recipe)
 
 

@@ -134,7 +134,7 @@ def train_step(
 def probabilities(teacher: nn.Module, images: Tensor) -> Tensor:
     """Return what a teacher says of augmented images: float32 [N, classes] (Hinton et al. 2015, arXiv 1503.02531).
 
-    The temperature is 1: a small network has no weights to spare for what softer targets would teach (docs/LOG.md).
+    The temperature is 1; a higher one was tried (docs/LOG.md).
     """
     logits: Tensor = teacher(images)
     return logits.float().softmax(dim=1)
