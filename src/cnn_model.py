@@ -194,6 +194,7 @@ class CNN(nn.Module):
                 if name in tensors and (tensors[name].dtype != expected.dtype or not tensors[name].isfinite().all()):
                     raise ValueError(f"{name} is not finite, or not {expected.dtype}")
             network.load_state_dict(tensors, assign=True)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{source} is not a network of this program: {' '.join(str(error).split())}") from None
         return network.eval()

@@ -78,6 +78,8 @@ class Checkpoint:
             model.load_state_dict(self.state_dict, assign=not own)  # a network from outside may tie its weights
         except RuntimeError as error:
             raise ValueError(" ".join(str(error).split())) from None
+        if not own:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.eval()
 
     def build_untrained(self) -> Network:

@@ -57,7 +57,7 @@ def distort(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:
     images = random_affine(images, config, rng)
     if config.severe:
         images = corrupt_severely(images, config.severe, rng)
-    return corrupt(images, config.degrade, rng)
+    return corrupt(images, config.degrade, rng) if config.degrade else images
 
 
 def random_affine(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:
