@@ -1,6 +1,7 @@
 """What the shipped networks read when MNIST arrives corrupted, and what they turn away that is no digit."""
 
 import datetime
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,16 +16,18 @@ from mnist_cnn.classifier import Classifier
 from mnist_cnn.common.console import exit_codes, parse_call
 from mnist_cnn.data_loader import load_dataset
 from mnist_cnn.metrics import wilson_interval
-from mnist_cnn.models.checkpoint import SHIPPED
+from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint
+from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.image_io import Pixels
 from mnist_cnn.plots import saved
 from mnist_cnn.reading import Prediction
-from mnist_cnn.splits import Split
+from mnist_cnn.splits import Dataset, Split
 from mnist_cnn.synthetic import negatives
 from mnist_cnn.synthetic.negatives import Draw
 from mnist_cnn.synthetic.schools import School, make_school
 from mnist_cnn.synthetic.singles import HEIGHTS, prepare
 from mnist_cnn.synthetic.writing import sample_style
+from mnist_cnn.train import add_ood_detector
 
 Image = npt.NDArray[np.float32]
 """One digit, [28, 28], 0 paper and 1 ink."""
@@ -203,37 +206,53 @@ def shares(answers: Sequence[Prediction], labels: Sequence[int]) -> dict[str, fl
 
 
 def table(result: Result, count: int) -> str:
-    """Lay out both parts."""
-    reader, default = (part["corrupted"] for part in result.values())
+    """Lay out both parts; the networks after the first two are further trainings of the reader."""
+    readers = [part for name, part in result.items() if name != "default"]
+    reader, default = result["reader"], result["default"]
     lines = [
-        "| MNIST's test images, corrupted | reader: right | trusted | of these right | default: right | trusted |",
-        "|---|---|---|---|---|---|",
+        "| MNIST's test images, corrupted | reader | trusted | of these right | trainings, % | default | trusted |",
+        "|---|---|---|---|---|---|---|",
     ]
-    for name, row in reader.items():
+    for name, row in reader["corrupted"].items():
         low, high = wilson_interval(round(row["accuracy"] * count), count)
-        other = default[name]
+        trained = mean_and_sd([part["corrupted"][name]["accuracy"] for part in readers])
+        other = default["corrupted"][name]
         lines.append(
             f"| {name} | {row['accuracy']:.1%} ({low:.1%} to {high:.1%}) | {row['trusted']:.1%} "
-            f"| {row['precision']:.1%} | {other['accuracy']:.1%} | {other['trusted']:.1%} |"
+            f"| {row['precision']:.1%} | {trained} | {other['accuracy']:.1%} | {other['trusted']:.1%} |"
         )
-    means = [np.mean([row["accuracy"] for name, row in part.items() if name != "clean"]) for part in (reader, default)]
-    lines += [f"| **mean of the {len(reader) - 1} kinds** | **{means[0]:.1%}** | | | **{means[1]:.1%}** | |", ""]
+    means = [mean_of_kinds(part["corrupted"]) for part in readers]
+    kinds, other_mean = len(reader["corrupted"]) - 1, mean_of_kinds(default["corrupted"])
     lines += [
-        "| no digits | reader: turned away | ROC area, probability | OOD score | default: turned away |",
-        "|---|---|---|---|---|",
+        f"| **mean of {kinds} kinds** | **{means[0]:.1%}** | | | **{mean_and_sd(means)}** | **{other_mean:.1%}** | |",
+        "",
+        "| no digits | reader: turned away | trainings, % | ROC area, probability | OOD score | default |",
+        "|---|---|---|---|---|---|",
     ]
-    own, theirs = (part["no digits"] for part in result.values())
-    lines += [
-        f"| {name} | {row['away']:.1%} | {row['1 - probability']:.3f} | {row['out-of-distribution score']:.3f} "
-        f"| {theirs[name]['away']:.1%} |"
-        for name, row in own.items()
-    ]
+    for name, row in reader["no digits"].items():
+        trained = mean_and_sd([part["no digits"][name]["away"] for part in readers])
+        lines.append(
+            f"| {name} | {row['away']:.1%} | {trained} | {row['1 - probability']:.3f} "
+            f"| {row['out-of-distribution score']:.3f} | {default['no digits'][name]['away']:.1%} |"
+        )
     lines += [
         "",
-        f"{count:,} images of each kind, 95 % Wilson intervals; turned away: not trusted.",
+        f"{count:,} images of each kind, right answers with 95 % Wilson intervals; turned away: not trusted.",
         "ROC: against digits, clean and of all kinds of corruption, by the largest probability and by the OOD score.",
+        f"Trainings of the reader, the shipped one among them: mean ± standard deviation, n = {len(readers)}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def mean_of_kinds(corrupted: dict[str, dict[str, float]]) -> float:
+    """Return the mean accuracy over the kinds of corruption."""
+    return statistics.mean(row["accuracy"] for name, row in corrupted.items() if name != "clean")
+
+
+def mean_and_sd(shares: Sequence[float]) -> str:
+    """Write shares as percentages; one has no deviation."""
+    deviation = f" ± {100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else ""
+    return f"{100 * statistics.mean(shares):.1f}{deviation}"
 
 
 def measure(
@@ -288,19 +307,32 @@ def draw_rocs(curves: dict[str, Rocs], path: Path, count: int) -> None:
         figure.suptitle(f"The reader tells what is no digit from {count:,} digits, clean and corrupted, by two scores")
 
 
-def command(images: int = 1000, data_dir: Path | None = None, output: Path = Path("benchmarks")) -> None:
+def of_seed(file: Path, dataset: Dataset) -> Classifier:
+    """Load a training that `mnist-cnn study --keep` kept, and choose its thresholds."""
+    return Classifier(TorchModel(add_ood_detector(load_checkpoint(file), dataset), file))
+
+
+def command(
+    images: int = 1000,
+    trainings: tuple[Path, ...] = (),
+    data_dir: Path | None = None,
+    output: Path = Path("benchmarks"),
+) -> None:
     """Measure both, of the reader, which answers where none is named, and of the network that `main.py` trains.
 
     Args:
         images: Of each kind, the first of the test split.
+        trainings: Further trainings of the reader, kept by `mnist-cnn study --keep`, for a mean and its spread.
         data_dir: Folder with MNIST and Fashion-MNIST, looked in before $MNIST_CNN_DATA and ./data.
         output: Gets robustness.json, .md and .png: ROC curves, of digits clean and corrupted.
     """
-    test = load_dataset("mnist", data_dir).test
+    dataset = load_dataset("mnist", data_dir)
+    test = dataset.test
     clean = np.asarray(test.images[:images, 0].numpy() / 255, dtype=np.float32)
     corrupted = {name: list(spoil(clean, corrupt)) for name, corrupt in SPOILT.items()}
     strange, labels = no_digits(data_dir, images, test), test.labels[:images].tolist()
     networks = {"reader": Classifier.load(), "default": Classifier.load(SHIPPED)}
+    networks |= {file.stem: of_seed(file, dataset) for file in trainings}
     result = {name: measure(network, corrupted, labels, strange) for name, network in networks.items()}
     digits = np.concatenate([np.stack(pictures) for pictures in corrupted.values()])
     curves = rocs(networks["reader"], digits, strange)
