@@ -49,6 +49,8 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, ow
     run_dir = RunDir(config.output_dir / MODELS, run_name(dataset.name, config.preset, config.network))
     if config.resume and rank() == 0 and not run_dir.newest_first():
         raise InputError(f"nothing to resume in {run_dir.checkpoints}; leave out --resume to start afresh")
+    start = load_checkpoint(config.init_from, own or config.network) if config.init_from else None
+    teacher = load_teacher(config.teacher, dataset.classes) if config.teacher else None
     train, val = split_off(dataset.train, config.val_size)
     mean, std = pixel_statistics(train.images)
     if dataset.classes == DIGITS and config.augment.serif:
@@ -60,8 +62,8 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, ow
         train = with_drawn(train, config)
     torch.manual_seed(config.seed)
     network: Network
-    if config.init_from:
-        network = load_checkpoint(config.init_from, own or config.network).build_model()
+    if start:
+        network = start.build_model()
     elif config.network:
         module = own or load_network(config.network, len(dataset.classes))
         own_config = OwnConfig(network=config.network, classes=len(dataset.classes), mean=mean, std=std)
@@ -81,7 +83,6 @@ def prepare(dataset: Dataset, config: TrainConfig, model: ModelConfig | None, ow
         temperature=1.0,
         network=network.network if isinstance(network, OwnNetwork) else None,
     )
-    teacher = load_teacher(config.teacher, dataset.classes) if config.teacher else None
     learner = build_learner(network, config, len(train), teacher)
     return Training(learner, train.to(learner.device), val.to(learner.device), config, run_dir, template)
 
