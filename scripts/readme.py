@@ -49,18 +49,16 @@ def presets() -> str:
         if rows := read_rows(path):
             accuracy = [100 * row["accuracy"] for row in rows]
             seconds = [row["seconds"] for row in rows]
+            hardware = " and ".join(dict.fromkeys(row["hardware"] for row in rows))
             lines.append(
                 f"| `{name}` | {rows[0]['parameters']:,} | {preset.train.epochs} | {statistics.mean(accuracy):.2f} ± "
                 f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
                 f"[{len(rows)}](benchmarks/{path.name}) | {statistics.median(seconds):.1f} "
-                f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {rows[0]['hardware']} |"
+                f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {hardware} |"
             )
     about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
     name = f"`best`, {len(about['train_config']['seed'])} averaged"
-    lines.append(single(name, about, averaged, "[one average](benchmarks/best_average.json)", ""))
-    about, reader = read_report(ROOT / "benchmarks" / "reader.json")
-    spent = f"{about['history'][-1]['seconds']:,.0f}, beside other work"
-    lines.append(single("`reader`", about, reader, "[one](benchmarks/reader.json)", spent))
+    lines.append(single(name, about, averaged, "[one average](benchmarks/best_average.json)"))
     note = (
         "Seconds are medians (range), in the precision that the CPU has, of studies that ran beside other work; "
         "those of the [benchmarks](docs/benchmarks.md) ran alone."
@@ -68,13 +66,11 @@ def presets() -> str:
     return "\n".join([*lines, "", note])
 
 
-def single(name: str, about: dict[str, Any], report: Report, seeds: str, seconds: str) -> str:
+def single(name: str, about: dict[str, Any], report: Report, seeds: str) -> str:
     """Lay out one report as a row of the presets' table."""
     low, high = report.interval
     accuracy = f"{report.accuracy:.2%} (95 % Wilson interval {low:.2%} to {high:.2%})"
-    return (
-        f"| {name} | {about['parameters']:,} | {about['train_config']['epochs']} | {accuracy} | {seeds} | {seconds} |"
-    )
+    return f"| {name} | {about['parameters']:,} | {about['train_config']['epochs']} | {accuracy} | {seeds} | |"
 
 
 def table(about: dict[str, Any], report: Report) -> str:
