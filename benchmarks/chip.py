@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import shutil
-import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from board import CORES, RISC_V, counted, flash, on_this_computer, risc_v_flash
-from results import keep
+from results import keep, percent
 from tqdm import tqdm
 
 from mnist_cnn.chip.c_export import CALIBRATION_IMAGES
@@ -75,12 +74,6 @@ def training(row: Row) -> tuple[str, int, str | None]:
     return recipe["preset"], recipe["epochs"], recipe.get("teacher")
 
 
-def percent(values: list[float]) -> str:
-    """Write mean and standard deviation of shares, in percent."""
-    spread = f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{100 * statistics.mean(values):.2f}{spread}"
-
-
 def table(rows: list[Row]) -> str:
     """Lay out each network, then BitNetMCU's figures."""
     lines = [
@@ -98,7 +91,7 @@ def table(rows: list[Row]) -> str:
         times = [f"{core['instructions']:,.0f} | {core['cycles'] / MEGAHERTZ / 1e3:.0f}" for core in (small, large)]
         taught = f", taught by `{Path(teacher).stem}`" if teacher else ""
         shortened = "" if epochs == PRESETS[name].train.epochs else f" of {PRESETS[name].train.epochs}"
-        shares = [percent([row[column] for row in own]) for column in ("float_accuracy", "accuracy")]
+        shares = [percent([row[column] for row in own], 2) for column in ("float_accuracy", "accuracy")]
         lines.append(
             f"| `{name}`{taught} | {epochs}{shortened} | {len(own)} | {' | '.join(shares)} | "
             f"{small['flash']:,} | {small['ram']:,} | {first['multiply_adds']:,} | {' | '.join(times)} |"

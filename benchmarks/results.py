@@ -16,6 +16,12 @@ def keep(output: Path, name: str, result: object, text: str) -> None:
     print(text)
 
 
+def percent(shares: Sequence[float], digits: int) -> str:
+    """Write mean and standard deviation of shares, in percent; one has no deviation."""
+    deviation = f" ± {100 * statistics.stdev(shares):.{digits}f}" if len(shares) > 1 else ""
+    return f"{100 * statistics.mean(shares):.{digits}f}{deviation}"
+
+
 def spread(values: Sequence[float], digits: int = 0) -> str:
     """Write a median and its range."""
     middle, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from results import keep
+from results import keep, percent
 from sklearn.metrics import roc_auc_score, roc_curve
 from tqdm import tqdm
 
@@ -206,7 +206,7 @@ def shares(answers: Sequence[Prediction], labels: Sequence[int]) -> dict[str, fl
 
 
 def table(result: Result, count: int) -> str:
-    """Lay out both parts; the networks after the first two are further trainings of the reader."""
+    """Lay out both parts; all networks but the default one are trainings of the reader."""
     readers = [part for name, part in result.items() if name != "default"]
     reader, default = result["reader"], result["default"]
     lines = [
@@ -215,7 +215,7 @@ def table(result: Result, count: int) -> str:
     ]
     for name, row in reader["corrupted"].items():
         low, high = wilson_interval(round(row["accuracy"] * count), count)
-        trained = mean_and_sd([part["corrupted"][name]["accuracy"] for part in readers])
+        trained = percent([part["corrupted"][name]["accuracy"] for part in readers], 1)
         other = default["corrupted"][name]
         lines.append(
             f"| {name} | {row['accuracy']:.1%} ({low:.1%} to {high:.1%}) | {row['trusted']:.1%} "
@@ -224,13 +224,13 @@ def table(result: Result, count: int) -> str:
     means = [mean_of_kinds(part["corrupted"]) for part in readers]
     kinds, other_mean = len(reader["corrupted"]) - 1, mean_of_kinds(default["corrupted"])
     lines += [
-        f"| **mean of {kinds} kinds** | **{means[0]:.1%}** | | | **{mean_and_sd(means)}** | **{other_mean:.1%}** | |",
+        f"| **mean of {kinds} kinds** | **{means[0]:.1%}** | | | **{percent(means, 1)}** | **{other_mean:.1%}** | |",
         "",
         "| no digits | reader: turned away | trainings, % | ROC area, probability | OOD score | default |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in reader["no digits"].items():
-        trained = mean_and_sd([part["no digits"][name]["away"] for part in readers])
+        trained = percent([part["no digits"][name]["away"] for part in readers], 1)
         lines.append(
             f"| {name} | {row['away']:.1%} | {trained} | {row['1 - probability']:.3f} "
             f"| {row['out-of-distribution score']:.3f} | {default['no digits'][name]['away']:.1%} |"
@@ -247,12 +247,6 @@ def table(result: Result, count: int) -> str:
 def mean_of_kinds(corrupted: dict[str, dict[str, float]]) -> float:
     """Return the mean accuracy over the kinds of corruption."""
     return statistics.mean(row["accuracy"] for name, row in corrupted.items() if name != "clean")
-
-
-def mean_and_sd(shares: Sequence[float]) -> str:
-    """Write shares as percentages; one has no deviation."""
-    deviation = f" ± {100 * statistics.stdev(shares):.1f}" if len(shares) > 1 else ""
-    return f"{100 * statistics.mean(shares):.1f}{deviation}"
 
 
 def measure(

@@ -55,9 +55,8 @@ class AugmentConfig:
 def distort(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:
     """Transform every image at random and corrupt a share of them; arguments and result as in the three functions."""
     images = random_affine(images, config, rng)
-    if config.severe:
-        images = corrupt_severely(images, config.severe, rng)
-    return corrupt(images, config.degrade, rng) if config.degrade else images
+    images = corrupt_severely(images, config.severe, rng)
+    return corrupt(images, config.degrade, rng)
 
 
 def random_affine(images: Tensor, config: AugmentConfig, rng: CounterRNG) -> Tensor:

@@ -55,8 +55,11 @@ def corrupt(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
 def change_share(images: Tensor, share: float, rng: CounterRNG, change: Change) -> Tensor:
     """Change a share of the images [N, 1, H, W], 0..255, by a function of pixels in 0..1 and their streams.
 
-    An accelerator changes copies of all: it would have to wait for the host to learn which are chosen.
+    An accelerator changes copies of all: it would have to wait for the host to learn which are chosen. For a share of 0
+    no random number is drawn.
     """
+    if not share:
+        return images
     chosen = rng.uniform() < share
     if images.device.type != "cpu":
         return torch.where(chosen[:, None, None, None], 255 * change(images / 255, copy.copy(rng)), images)

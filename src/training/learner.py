@@ -93,7 +93,7 @@ def build_learner(network: nn.Module, config: TrainConfig, images: int, teacher:
     ]
     dtype = pick_dtype(config.precision, device)
     if teacher:
-        teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teacher.to(device)
     return Learner(network, wrap_ddp(network), tuple(optimizers), tuple(schedulers), dtype, teacher)
 
 
