@@ -190,11 +190,7 @@ class CNN(nn.Module):
             stages = tuple(tuple(map(int, stage)) for stage in fields["stages"])
             with torch.device("meta"):  # no memory for weights that the file does not have
                 network = cls(ModelConfig(**fields | {"stages": stages}))
-            for name, expected in network.state_dict().items():
-                if name in tensors and (tensors[name].dtype != expected.dtype or not tensors[name].isfinite().all()):
-                    raise ValueError(f"{name} is not finite, or not {expected.dtype}")
-            network.load_state_dict(tensors, assign=True)
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            load_weights(network, tensors)
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{source} is not a network of this program: {' '.join(str(error).split())}") from None
         return network.eval()
@@ -277,6 +273,24 @@ class Ensemble(nn.Module):
 def build(config: ModelConfig) -> CNN | Ensemble:
     """Build a network, with random weights from torch's global generator."""
     return CNN(config) if config.members == 1 else Ensemble(config)
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load weights and buffers; a network on the meta device takes over the tensors, in the layout that is fastest.
+
+    Raises:
+        ValueError: they do not fit the network, or are not finite.
+    """
+    on_meta = any(parameter.is_meta for parameter in network.parameters())
+    for name, expected in network.state_dict().items():
+        if name in tensors and (tensors[name].dtype != expected.dtype or not tensors[name].isfinite().all()):
+            raise ValueError(f"{name} is not finite, or not {expected.dtype}")
+    try:
+        network.load_state_dict(tensors, assign=on_meta)  # a network from outside may tie its weights
+    except RuntimeError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    if on_meta:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def convolution(channels: int, width: int, bits: int) -> nn.Conv2d:

@@ -95,8 +95,6 @@ def test_a_teacher_that_cannot_teach_is_refused(tmp_path: Path, digits: Dataset)
     letters = dataclasses.replace(digits, classes=tuple("abcdefghij"))
     with pytest.raises(InputError, match=r"the teacher .*teacher\.pth knows other classes than the dataset"):
         fit(letters, config(tmp_path / "pupil", teacher=str(tmp_path / "teacher.pth"), augment=AugmentConfig(serif=0)))
-    with pytest.raises(InputError, match="--teacher knows no answer to --drawn-negatives"):
-        config(tmp_path, teacher="teacher.pth", drawn_negatives=10)
 
 
 def test_one_seed_gives_bit_identical_weights(tmp_path: Path, digits: Dataset) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnist_cnn.cnn_model import ModelConfig, build
+from mnist_cnn.cnn_model import ModelConfig, build, load_weights
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.common.files import atomic_write, read_model
 from mnist_cnn.common.names import check_classes, check_date, check_name, printable
@@ -68,18 +68,8 @@ class Checkpoint:
         Raises:
             ValueError: the weights do not fit `model_config` or are not finite.
         """
-        own = isinstance(self.model_config, OwnConfig)
         model = self.build_untrained()
-        for name, expected in model.state_dict().items():
-            tensor = self.state_dict.get(name, expected)
-            if tensor.dtype != expected.dtype or not (tensor.is_meta or tensor.isfinite().all()):
-                raise ValueError(f"{name} is not finite, or not {expected.dtype}")
-        try:
-            model.load_state_dict(self.state_dict, assign=not own)  # a network from outside may tie its weights
-        except RuntimeError as error:
-            raise ValueError(" ".join(str(error).split())) from None
-        if not own:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        load_weights(model, self.state_dict)
         return model.eval()
 
     def build_untrained(self) -> Network:

@@ -109,8 +109,6 @@ class TrainConfig:
                 raise InputError(f"--{name} is {value}; it must be {expected}")
         if self.network is not None and not re.fullmatch(r".+:[A-Za-z_]\w*", self.network):
             raise InputError(f"--network is {self.network}; it must be FILE.py:CLASS or MODULE:CLASS")
-        if self.teacher and self.drawn_negatives:
-            raise InputError("--teacher knows no answer to --drawn-negatives; leave out one of them")
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that affect the result, as plain values: no folders, no device; files as named."""

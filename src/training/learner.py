@@ -120,8 +120,8 @@ def train_step(
     """
     with torch.autocast(images.device.type, learner.dtype) if learner.dtype == torch.bfloat16 else nullcontext():
         logits: Tensor = learner.model(images).float()
-        targets = labels if learner.teacher is None else probabilities(learner.teacher, images)
-    loss = weight * batch_loss(logits, targets, label_smoothing, has_negatives)
+        taught = None if learner.teacher is None else probabilities(learner.teacher, images)
+    loss = weight * batch_loss(logits, labels, label_smoothing, has_negatives, taught)
     learner.model.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
@@ -140,14 +140,17 @@ def probabilities(teacher: nn.Module, images: Tensor) -> Tensor:
     return logits.float().softmax(dim=1)
 
 
-def batch_loss(logits: Tensor, labels: Tensor, label_smoothing: float, has_negatives: bool) -> Tensor:
-    """Return the mean cross-entropy of a batch, arguments as in `train_step`; labels may be probabilities, too.
+def batch_loss(
+    logits: Tensor, labels: Tensor, label_smoothing: float, has_negatives: bool, taught: Tensor | None = None
+) -> Tensor:
+    """Return the mean cross-entropy of a batch, arguments as in `train_step`.
 
-    The target of negatives is uniform (outlier exposure: Hendrycks et al. 2019, arXiv 1812.04606, section 4).
+    The target of negatives is uniform (outlier exposure: Hendrycks et al. 2019, arXiv 1812.04606, section 4), that of
+    the others `taught`, a teacher's probabilities [N, classes], where there is one.
     """
-    if not has_negatives:
+    if taught is None and not has_negatives:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     classes = logits.shape[1]
+    targets = F.one_hot(labels.clamp(min=0), classes) if taught is None else taught
     uniform = torch.where(labels == NEGATIVE, 1.0, label_smoothing)[:, None]  # share of each target
-    targets = (1 - uniform) * F.one_hot(labels.clamp(min=0), classes) + uniform / classes
-    return F.cross_entropy(logits, targets)
+    return F.cross_entropy(logits, (1 - uniform) * targets + uniform / classes)

@@ -28,6 +28,16 @@ def test_the_target_of_negatives_is_uniform(smoothing: float) -> None:
     assert torch.equal(batch_loss(logits[known], labels[known], smoothing, has_negatives=False), without)
 
 
+def test_the_target_of_digits_is_what_a_teacher_says_and_that_of_negatives_stays_uniform() -> None:
+    logits, other = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    labels, taught = torch.tensor([3, NEGATIVE, 0, 9, NEGATIVE, 3]), other.softmax(dim=1)
+    targets = torch.where(labels[:, None] == NEGATIVE, 0.1, taught)
+    loss = batch_loss(logits, labels, 0.0, has_negatives=True, taught=taught)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, targets))
+    smoothed = batch_loss(logits, labels.clamp(min=0), 0.1, has_negatives=False, taught=taught)
+    torch.testing.assert_close(smoothed, F.cross_entropy(logits, taught, label_smoothing=0.1))
+
+
 def test_the_sums_of_a_step_count_negatives_that_get_no_answer() -> None:
     logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [1, 1, 1], [9, 0, 0]])
     labels = torch.tensor([0, 2, NEGATIVE, NEGATIVE])
