@@ -19,7 +19,7 @@ from mnist_cnn.metrics import wilson_interval
 from mnist_cnn.models.checkpoint import SHIPPED, load_checkpoint
 from mnist_cnn.models.torch_model import TorchModel
 from mnist_cnn.pictures.image_io import Pixels
-from mnist_cnn.plots import saved
+from mnist_cnn.plots import saved, show_tiles
 from mnist_cnn.reading import Prediction
 from mnist_cnn.splits import Dataset, Split
 from mnist_cnn.synthetic import negatives
@@ -44,6 +44,7 @@ DRAWN: dict[str, Draw] = {
     "halves of digits": negatives.half,
     "two digits": negatives.two_digits,
 }
+BLACK_OR_WHITE = "16x16 pixels, black or white"  # which `predict` binarizes anew: the network alone does not read them
 Y, X = np.mgrid[0:28, 0:28].astype(np.float32) / 27
 
 
@@ -131,6 +132,38 @@ def stripe(image: Image, rng: CounterRNG) -> Image:
     return np.where(dark, 1 - image, image).astype(np.float32)
 
 
+def scanned(image: Image) -> Image:
+    """Scan the digit's bounding box with 16x16 pixels, black or white, as Semeion was, and enlarge them to squares."""
+    rows, columns = (np.nonzero(image.max(axis=axis) > 0.2)[0] for axis in (1, 0))
+    digit = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    height, width = (max(1, round(16 * side / max(digit.shape))) for side in digit.shape)
+    small = (cv2.resize(digit, (width, height), interpolation=cv2.INTER_AREA) > 0.4).astype(np.float32)
+    top, left = (16 - height) // 2, (16 - width) // 2
+    square = np.pad(small, ((top, 16 - height - top), (left, 16 - width - left)))
+    return np.asarray(cv2.resize(square, (28, 28), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+
+
+def through_glass(image: Image, rng: CounterRNG) -> Image:
+    """Look through frosted glass: each pixel shows one of its neighbours or itself, a little blurred."""
+    x, y = rng.integers(-1, 2, (2, 28, 28)).astype(np.float32)
+    return blurred(cv2.remap(image, 27 * X + x, 27 * Y + y, cv2.INTER_NEAREST).astype(np.float32), 0.5)
+
+
+def spattered(image: Image, rng: CounterRNG) -> Image:
+    """Spatter with 8 to 15 drops of some shade."""
+    wet = np.array(image)
+    for x, y in rng.uniform(0, 27, (rng.integers(8, 16), 2)):
+        radius = round(16 * rng.uniform(0.5, 1.8))
+        cv2.circle(wet, (round(16 * x), round(16 * y)), radius, float(rng.random()), -1, cv2.LINE_8, 4)
+    return wet
+
+
+def foggy(image: Image, rng: CounterRNG) -> Image:
+    """Let fog drift over it, by up to seven tenths."""
+    fog = cv2.resize(rng.random((5, 5)), (28, 28), interpolation=cv2.INTER_CUBIC).clip(0, 1) * rng.uniform(0.4, 0.7)
+    return np.asarray(fog + image * (1 - fog), dtype=np.float32)
+
+
 SPOILT: dict[str, Callable[[Image, CounterRNG], Image]] = {
     "clean": lambda image, _: image,
     "sensor noise, sigma 0.2": lambda image, rng: image + rng.normal(0, 0.2, (28, 28)).astype(np.float32),
@@ -153,6 +186,10 @@ SPOILT: dict[str, Callable[[Image, CounterRNG], Image]] = {
     "half in shadow": lambda image, rng: np.where(side(rng), 0.5 + image / 2, image).astype(np.float32),
     "half inverted": lambda image, rng: np.where(side(rng), 1 - image, image).astype(np.float32),
     "a dark stripe": stripe,
+    BLACK_OR_WHITE: lambda image, _: scanned(image),
+    "through frosted glass": through_glass,
+    "spattered": spattered,
+    "in fog": foggy,
     "shifted up to 9 pixels": lambda image, rng: shifted(image, rng, 9),
 }
 
@@ -238,7 +275,8 @@ def table(result: Result, count: int) -> str:
     lines += [
         "",
         f"{count:,} images of each kind, right answers with 95 % Wilson intervals; turned away: not trusted.",
-        "ROC: against digits, clean and of all kinds of corruption, by the largest probability and by the OOD score.",
+        "ROC: against digits, clean and of all kinds of corruption but the 16x16 pixels, by the largest probability of",
+        "the network and by the OOD score.",
         f"Trainings of the reader, the shipped one among them: mean ± standard deviation, n = {len(readers)}.",
     ]
     return "\n".join(lines) + "\n"
@@ -301,6 +339,20 @@ def draw_rocs(curves: dict[str, Rocs], path: Path, count: int) -> None:
         figure.suptitle(f"The reader tells what is no digit from {count:,} digits, clean and corrupted, by two scores")
 
 
+def draw_trusted(classifier: Classifier, images: Pixels, path: Path) -> None:
+    """Show the random strokes that a network trusts itself to read, and as what; they may well be digits."""
+    answers = classifier.predict(list(images))
+    trusted = [number for number, answer in enumerate(answers) if answer.confident]
+    columns = 16
+    rows = max(1, -(-len(trusted) // columns))
+    with saved(path, (10, 0.4 + 0.75 * rows)) as figure:
+        title = f"{len(trusted)} of {len(images):,} random strokes are trusted to be digits, each as the one above it"
+        figure.suptitle(title)
+        places = show_tiles(figure.subplots(), images[trusted], rows, columns, above=9)
+        for number, (x, y) in zip(trusted, places, strict=False):
+            figure.axes[0].text(x, y, str(answers[number].label), fontsize=8, ha="center", va="bottom")
+
+
 def of_seed(file: Path, dataset: Dataset) -> Classifier:
     """Load a training that `mnist-cnn study --keep` kept, and choose its thresholds."""
     return Classifier(TorchModel(add_ood_detector(load_checkpoint(file), dataset), file))
@@ -318,7 +370,8 @@ def command(
         images: Of each kind, the first of the test split.
         trainings: Further trainings of the reader, kept by `mnist-cnn study --keep`, for a mean and its spread.
         data_dir: Folder with MNIST and Fashion-MNIST, looked in before $MNIST_CNN_DATA and ./data.
-        output: Gets robustness.json, .md and .png: ROC curves, of digits clean and corrupted.
+        output: Gets robustness.json, .md and .png: ROC curves, of digits clean and corrupted; robustness_strokes.png:
+            the random strokes that the reader trusts itself to read.
     """
     dataset = load_dataset("mnist", data_dir)
     test = dataset.test
@@ -328,12 +381,13 @@ def command(
     networks = {"reader": Classifier.load(), "default": Classifier.load(SHIPPED)}
     networks |= {file.stem: of_seed(file, dataset) for file in trainings}
     result = {name: measure(network, corrupted, labels, strange) for name, network in networks.items()}
-    digits = np.concatenate([np.stack(pictures) for pictures in corrupted.values()])
+    digits = np.concatenate([np.stack(pictures) for name, pictures in corrupted.items() if name != BLACK_OR_WHITE])
     curves = rocs(networks["reader"], digits, strange)
     for score, found in curves.items():
         for kind, (*_, area) in found.items():
             result["reader"]["no digits"][kind][score] = area
     draw_rocs(curves, output / "robustness.png", len(digits))
+    draw_trusted(networks["reader"], strange["random strokes"], output / "robustness_strokes.png")
     about = {"images": images, "date": datetime.datetime.now(datetime.timezone.utc).date()}
     keep(output, "robustness", about | result, table(result, len(clean)))
 

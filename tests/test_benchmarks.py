@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from conftest import ROOT, environment
@@ -76,6 +77,8 @@ def test_robustness(mnist_data: Path, tmp_path: Path) -> None:
     assert all(row["accuracy"] > 0.85 for row in reader["corrupted"].values())
     assert all(row["away"] > 0.85 and row["1 - probability"] > 0.8 for row in reader["no digits"].values())
     assert all(name in text for name in (*reader["corrupted"], *reader["no digits"]))
+    for name in ("robustness.png", "robustness_strokes.png"):
+        assert cv2.imread(str(tmp_path / name)) is not None
 
 
 @pytest.mark.long

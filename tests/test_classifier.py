@@ -65,6 +65,22 @@ def test_a_crossed_digit_is_sure_though_its_foreground_is_not_clear(classifier: 
     assert right[sure].mean() >= 0.99
 
 
+@pytest.mark.parametrize("share", [0, 0.025])
+def test_a_digit_of_few_black_or_white_pixels_that_fills_its_image_is_read(
+    classifier: Classifier, mnist: Dataset, share: float
+) -> None:
+    digits, labels = mnist.test.images[:200, 0, 4:24, 4:24].numpy(), mnist.test.labels[:200].numpy()
+    rng = np.random.default_rng(0)
+    small = [cv2.resize(digit, (16, 16), interpolation=cv2.INTER_AREA) > 110 for digit in digits]
+    large = [cv2.resize(255 * one.astype(np.uint8), (28, 28), interpolation=cv2.INTER_NEAREST) for one in small]
+    answers = classifier.predict([np.where(rng.random((28, 28)) < share, 255 - one, one) for one in large])
+    right = np.array([answer.digit for answer in answers]) == labels
+    sure = np.array([answer.confident for answer in answers])
+    assert right.mean() >= 0.97
+    assert sure.mean() >= 0.8
+    assert right[sure].mean() >= 0.99
+
+
 def test_every_real_picture_is_read(classifier: Classifier, real_digits: Path) -> None:
     files = sorted(file for file in real_digits.rglob("*") if file.parent.name.isdigit())
     assert len(files) == 50

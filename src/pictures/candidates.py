@@ -256,7 +256,7 @@ def candidate(
 
 
 def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:
-    """Make the candidate of a 28x28 image: unchanged if in MNIST's style, else binarized, or both; None if blank."""
+    """Make the candidate of a 28x28 image: unchanged, and unless in MNIST's style binarized, too; None if blank."""
     whole = (0, 0, SIDE, SIDE)
     if np.ptp(image) < MIN_RANGE:
         return None
@@ -266,9 +266,7 @@ def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:
     box = bounding_box(foreground.mask)
     if box is None:
         return Candidate((image,), whole)
-    images = test_time_augmentations(to_mnist(foreground.mask))
-    if not np.isin(image, (image.min(), image.max())).all():  # it has greys
-        images += test_time_augmentations(image)
+    images = test_time_augmentations(to_mnist(foreground.mask)) + test_time_augmentations(image)
     return Candidate(images, original_box(box, foreground, Picture(image)))
 
 
