@@ -109,7 +109,18 @@ def box(rng: np.random.Generator) -> Floats:
 
 
 def garment(rng: np.random.Generator) -> Floats:
-    """Fill symmetric or lopsided polygons with grey and stripes, as clothes and shoes look: float32 [28, 28]."""
+    """Draw clothes and shoes in grey, perhaps with stripes: float32 [28, 28]."""
+    image = trousers(rng) if rng.random() < 0.3 else polygons(rng)
+    period, angle = rng.uniform(2, 9), rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
+    y, x = np.mgrid[:SIDE, :SIDE]
+    phase = 2 * np.pi / period * (np.cos(angle) * x + np.sin(angle) * y)
+    stripes = 1 + rng.choice([0, rng.uniform(0, 0.5)]) * np.sin(phase)
+    grained = image * stripes * (1 + rng.uniform(0, 0.2) * rng.normal(0, 1, image.shape))
+    return np.asarray(cv2.GaussianBlur(grained, (0, 0), float(rng.uniform(0.3, 1))), dtype=np.float32)
+
+
+def polygons(rng: np.random.Generator) -> Floats:
+    """Fill polygons, symmetric or lopsided, one above the other: float32 [28, 28]."""
     image, symmetric = np.zeros((SIDE, SIDE), np.float32), rng.random() < 0.7
     for _ in range(rng.integers(1, 5)):
         grey, count = float(rng.uniform(60, 255)), int(rng.integers(4, 8))
@@ -117,12 +128,20 @@ def garment(rng: np.random.Generator) -> Floats:
         edge = np.stack([rng.uniform(0, 12, count), heights], axis=1)
         other = edge * [-1, 1] + [SIDE - 1, 0] if symmetric else np.stack([rng.uniform(12, 28, count), heights], axis=1)
         cv2.fillPoly(image, [np.concatenate([edge, other[::-1]]).round().astype(np.int32)], grey)
-    period, angle = rng.uniform(2, 9), rng.choice([0, np.pi / 2, rng.uniform(0, np.pi)])
-    y, x = np.mgrid[:SIDE, :SIDE]
-    phase = 2 * np.pi / period * (np.cos(angle) * x + np.sin(angle) * y)
-    stripes = 1 + rng.choice([0, rng.uniform(0, 0.5)]) * np.sin(phase)
-    grained = image * stripes * (1 + rng.uniform(0, 0.2) * rng.normal(0, 1, image.shape))
-    return np.asarray(cv2.GaussianBlur(grained, (0, 0), float(rng.uniform(0.3, 1))), dtype=np.float32)
+    return image
+
+
+def trousers(rng: np.random.Generator) -> Floats:
+    """Fill two legs, joined above: float32 [28, 28]."""
+    image, middle = np.zeros((SIDE, SIDE), np.float32), SIDE / 2
+    top, crotch, bottom = rng.uniform(0, 4), rng.uniform(5, 15), rng.uniform(23, SIDE)
+    waist, hips, hem = rng.uniform(3, 7), rng.uniform(3.5, 8), rng.uniform(3, 9)
+    gap, sway = rng.uniform(0.3, 0.6) * hem, rng.normal(0, 0.7)
+    for side in (-1, 1):
+        leg = [[0, top], [waist, top], [hips, crotch], [hem, bottom], [gap, bottom], [rng.uniform(0, 1), crotch]]
+        points = np.array([middle + sway, 0]) + np.array(leg) * [side, 1]
+        cv2.fillPoly(image, [(16 * points).round().astype(np.int32)], float(rng.uniform(80, 255)), cv2.LINE_8, 4)
+    return image
 
 
 def noise(rng: np.random.Generator) -> Floats:

@@ -43,7 +43,7 @@ class AugmentConfig:
     degrade: float = 0.25
     """Share of the images that are corrupted: noise, blur, light, lines, strokes thickened or thinned."""
     severe: float = 0.0
-    """Share of the images that are corrupted severely: far shifts, outlines, strokes across, edges, inverted bands."""
+    """Share of the images that are corrupted severely: few pixels, smears, far shifts, outlines, lines across."""
 
     def __post_init__(self) -> None:
         """Check the limits."""

@@ -208,7 +208,7 @@ PRESETS = {
         TrainConfig(
             preset="reader",
             epochs=40,
-            augment=AugmentConfig(severe=0.35),
+            augment=AugmentConfig(severe=0.5),
             drawn_digits=40_000,
             drawn_negatives=20_000,
         ),

@@ -4,11 +4,18 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from mnist_cnn.training.corruptions import Ranges, change_share, dilate, draw_strengths
+from mnist_cnn.training.corruptions import Ranges, blur_along, change_share, dilate, draw_strengths
 from mnist_cnn.training.counter_rng import CounterRNG
 
 KINDS: Ranges = {
+    "cells": (12, 28, 0.2),
+    "zoom x": (0.9, 1.5, 1),
+    "zoom y": (0.9, 1.5, 1),
+    "level": (0.3, 0.7, 0.6),
+    "jitter": (0.6, 1.8, 0.1),
+    "motion": (1, 3, 0.1),
     "shift x": (-1 / 3, 1 / 3, 0.15),
     "shift y": (-1 / 3, 1 / 3, 0.15),
     "hollow": (1, 1, 0.3),
@@ -19,6 +26,9 @@ KINDS: Ranges = {
     "zigzag height": (0.05, 0.2, 0.6),
     "zigzag length": (0.1, 0.5, 1),
     "dash": (0.1, 0.25, 0.3),
+    "fog": (0.3, 0.75, 0.12),
+    "spatter": (0.8, 1.6, 0.1),
+    "spatter shade": (0, 1, 1),
     "light": (0.3, 0.8, 0.2),
     "light width": (0.1, 0.6, 0.5),
     "band": (1, 1, 0.3),
@@ -29,16 +39,17 @@ KINDS: Ranges = {
     "cover x": (0.1, 0.9, 1),
     "cover y": (0.1, 0.9, 1),
     "cover shade": (0, 1, 0.4),
+    "noise": (0.2, 0.6, 0.1),
 }
-"""Minimum, maximum and probability of each kind's strength. Lengths are in widths of the image; a band of width 0 is a
-half plane."""
+"""Minimum, maximum and probability of each kind's strength. Lengths are in widths of the image, those of jitter and
+motion in pixels; spatter lies where smooth noise is larger; a band of width 0 is a half plane."""
 
 AXES: Ranges = {"angle": (0, math.pi, 0.6), "upright": (0, 1, 1), "side": (0, 1, 1), "offset": (-0.4, 0.4, 1)}
 """Direction and place of a line, an edge of light, a band."""
 
 
 def corrupt_severely(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
-    """Corrupt a share of the images severely: shifted, hollow, crossed out, edges of light, partly inverted or covered.
+    """Corrupt a share of the images severely: scanned, smeared, shifted, hollow, crossed out, in fog, partly covered.
 
     Args:
         images: float32 [N, 1, H, W], 0..255, background 0.
@@ -54,15 +65,51 @@ def corrupt_severely(images: Tensor, share: float, rng: CounterRNG) -> Tensor:
 def degrade_severely(pixels: Tensor, rng: CounterRNG) -> Tensor:
     """Corrupt images, float32 [N, 1, H, W], 0..1, each by some of `KINDS`."""
     strength, size = draw_strengths(KINDS, rng), (pixels.shape[2], pixels.shape[3])
+    pixels = torch.where(strength["cells"] > 0, scan(pixels, strength), pixels)
+    pixels = smear(jitter(pixels, strength["jitter"], rng), strength["motion"], rng)
     pixels = shift(pixels, strength["shift x"], strength["shift y"])
     pixels = torch.where(strength["hollow"] > 0, hollow(pixels, strength["outer"], strength["inner"]), pixels)
     along, across = rotated_axes(size, rng)
     pixels = torch.maximum(pixels, strength["line"] * line(along, across, strength))
+    fog = F.interpolate(rng.uniform(1, 5, 5), size, mode="bicubic", align_corners=True).clamp(0, 1)
+    pixels = torch.lerp(pixels, fog, strength["fog"])
+    spots = F.interpolate(rng.normal(1, 10, 10), size, mode="bicubic", align_corners=True)
+    spotted = (strength["spatter"] > 0) & (spots > strength["spatter"])
+    pixels = torch.where(spotted, strength["spatter shade"], pixels)
     _, across = rotated_axes(size, rng)
     pixels = torch.lerp(pixels, torch.ones_like(pixels), strength["light"] * band(across, strength["light width"]))
     _, across = rotated_axes(size, rng)
     inverted = (strength["band"] > 0) & band(across, strength["band width"])
-    return cover(torch.where(inverted, 1 - pixels, pixels), strength)
+    pixels = cover(torch.where(inverted, 1 - pixels, pixels), strength)
+    return (pixels + strength["noise"] * rng.normal(1, *size)).clamp(0, 1)
+
+
+def scan(images: Tensor, strength: dict[str, Tensor]) -> Tensor:
+    """Scan images [N, 1, H, W], 0..1, zoomed, with few cells a side and enlarge them without smoothing; some binary."""
+    for axis, zoom in ((2, strength["zoom y"]), (3, strength["zoom x"])):
+        side = images.shape[axis]
+        cells = strength["cells"].round().clamp(min=1).view(-1, 1)
+        cell = ((torch.arange(side, device=images.device) + 0.5) * cells / side).floor()  # [N, side]
+        centre = ((cell + 0.5) / cells - 0.5) / zoom.view(-1, 1) + 0.5  # of the cell in the image, in widths
+        index = (centre * side).floor().long().clamp(0, side - 1)
+        images = images.gather(axis, across_axis(index, axis).expand_as(images))
+    return torch.where(strength["level"] > 0, (images > strength["level"]).float(), images)
+
+
+def jitter(images: Tensor, distance: Tensor, rng: CounterRNG) -> Tensor:
+    """Replace each pixel of images [N, 1, H, W] by one at most about `distance` [N, 1, 1, 1] away, as glass does."""
+    height, width = images.shape[2:]
+    rows = torch.arange(height, device=images.device).view(-1, 1)
+    columns = torch.arange(width, device=images.device)
+    offset = (distance * rng.uniform(2, height, width, low=-1)).round().long()
+    index = (rows + offset[:, :1]).clamp(0, height - 1) * width + (columns + offset[:, 1:]).clamp(0, width - 1)
+    return images.flatten(2).gather(2, index.flatten(2)).view_as(images)
+
+
+def smear(images: Tensor, radius: Tensor, rng: CounterRNG) -> Tensor:
+    """Smear images [N, 1, H, W] along a random direction, by two boxes of `radius` [N, 1, 1, 1], 0..3 pixels."""
+    angle, whole = math.pi * rng.uniform(), radius.view(-1).round()
+    return blur_along(blur_along(images, angle, whole), angle, whole)
 
 
 def shift(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -70,12 +117,15 @@ def shift(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
     for amount, axis in ((y, 2), (x, 3)):
         side = images.shape[axis]
         source = torch.arange(side, device=images.device) - (side * amount.view(-1, 1)).round().long()  # [N, side]
-        shape = [len(images), 1, 1, 1]
-        shape[axis] = side
-        inside = ((source >= 0) & (source < side)).view(shape)
-        index = source.clamp(0, side - 1).view(shape).expand_as(images)
-        images = images.gather(axis, index) * inside
+        inside = (source >= 0) & (source < side)
+        index = across_axis(source.clamp(0, side - 1), axis).expand_as(images)
+        images = images.gather(axis, index) * across_axis(inside, axis)
     return images
+
+
+def across_axis(values: Tensor, axis: int) -> Tensor:
+    """Lay out values [N, side] of each image's rows (axis 2) or columns (3): [N, 1, side, 1] or [N, 1, 1, side]."""
+    return values[:, None, :, None] if axis == 2 else values[:, None, None]
 
 
 def hollow(images: Tensor, outer: Tensor, inner: Tensor) -> Tensor:

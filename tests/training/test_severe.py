@@ -3,12 +3,31 @@
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.signal
 import torch
 from torch import Tensor
 
 from mnist_cnn.splits import Dataset
+from mnist_cnn.training.corruptions import blur_along
 from mnist_cnn.training.counter_rng import CounterRNG
-from mnist_cnn.training.severe import KINDS, band, corrupt_severely, cover, hollow, line, rotated_axes, shift
+from mnist_cnn.training.severe import (
+    KINDS,
+    band,
+    corrupt_severely,
+    cover,
+    hollow,
+    jitter,
+    line,
+    rotated_axes,
+    scan,
+    shift,
+    smear,
+)
+
+VISIBLE = {
+    *("cells", "jitter", "motion", "shift x", "shift y", "hollow"),
+    *("line", "fog", "spatter", "light", "band", "cover", "noise"),
+}
 
 
 def rng_for(count: int) -> CounterRNG:
@@ -26,9 +45,44 @@ def test_the_share_that_is_corrupted_and_what_is_left_alone(digits: Dataset) -> 
     assert corrupted.min() >= 0
     assert corrupted.max() <= 255
     changed = (corrupted != images).flatten(1).any(dim=1).float().mean()
-    none = np.prod([1 - KINDS[kind][2] for kind in ("shift x", "shift y", "hollow", "line", "light", "band", "cover")])
+    none = np.prod([1 - KINDS[kind][2] for kind in VISIBLE])
     assert changed == pytest.approx(0.5 * (1 - none), abs=0.05)
     assert corrupt_severely(images, 0, rng_for(len(images))) is images
+
+
+def test_a_scan_shows_the_pixels_at_the_centres_of_its_cells(digits: Dataset) -> None:
+    images = digits.train.images[:3].float() / 255
+    strength = {
+        "cells": per_image(4, 4, 4),
+        "zoom x": per_image(1, 2, 1),
+        "zoom y": per_image(1, 1, 2),
+        "level": per_image(0, 0, 0.5),
+    }
+    scanned = scan(images, strength)[:, 0].numpy()
+    plain, near = [3, 10, 17, 24], [8, 12, 15, 19]
+    cells = [images[0, 0][plain][:, plain], images[1, 0][plain][:, near], images[2, 0][near][:, plain] > 0.5]
+    for found, expected in zip(scanned, cells, strict=True):
+        assert np.array_equal(found, np.kron(expected.float().numpy(), np.ones((7, 7))))
+
+
+def test_a_jittered_pixel_is_a_neighbour(digits: Dataset) -> None:
+    images = digits.train.images[:20].float()
+    assert torch.equal(jitter(images, torch.zeros(20, 1, 1, 1), rng_for(20)), images)
+    found = jitter(images, torch.full((20, 1, 1, 1), 1.4), rng_for(20)).numpy()
+    size = (1, 1, 3, 3)
+    assert (found <= scipy.ndimage.maximum_filter(images.numpy(), size=size, mode="nearest")).all()
+    assert (found >= scipy.ndimage.minimum_filter(images.numpy(), size=size, mode="nearest")).all()
+    assert (found != images.numpy()).mean() > 0.1
+
+
+@pytest.mark.parametrize("radius", [0.0, 1.0, 3.0])
+def test_a_smear_convolves_with_a_blur_twice(radius: float) -> None:
+    images, radii = torch.zeros(20, 1, 28, 28), torch.full((20, 1, 1, 1), radius)
+    images[:, :, 14, 14] = 1
+    kernels = blur_along(images, torch.pi * rng_for(20).uniform(), radii.view(-1))[:, 0, 7:22, 7:22]
+    smeared = smear(images, radii, rng_for(20))[:, 0, 7:22, 7:22]
+    for kernel, found in zip(kernels.numpy(), smeared.numpy(), strict=True):
+        np.testing.assert_allclose(found, scipy.signal.convolve2d(kernel, kernel, mode="same"), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.0, 0.0), (0.25, 0.0), (-1 / 3, 1 / 7), (0.0, -1 / 3)])
