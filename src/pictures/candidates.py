@@ -167,11 +167,11 @@ def lone_candidate(picture: Picture) -> Candidate | None:
     found, _ = load_spotter().spot(picture.grey, several=False)
     clearest = max(found, key=lambda digit: digit.probability, default=None)
     if clearest and (clearest.probability > CLEAR or clearest.height > FILLS * len(picture.grey)):
-        return spotted_candidate(clearest, picture)
+        return spotted_candidate(clearest, picture, alone=True)
     whole = whole_candidate(picture, FILLS)
     if whole:
         return dataclasses.replace(whole, unspotted=True)
-    return spotted_candidate(clearest, picture) if clearest else None
+    return spotted_candidate(clearest, picture, alone=True) if clearest else None
 
 
 def whole_candidate(picture: Picture, least: float = 0.0) -> Candidate | None:
@@ -236,10 +236,10 @@ def one(found: Candidate | None) -> Prepared:
 
 
 def spotted_candidate(
-    detection: Detection, picture: Picture, line: int = 0, column: int = 0, quarters: int = 0
+    detection: Detection, picture: Picture, line: int = 0, column: int = 0, quarters: int = 0, alone: bool = False
 ) -> Candidate:
-    """Make the candidate of a detection in a picture that was turned by so many quarters clockwise."""
-    mask, sides = cut_out(picture.grey, detection)
+    """Make the candidate of a detection, perhaps the only one, in a picture turned by so many quarters clockwise."""
+    mask, sides = cut_out(picture.grey, detection, alone)
     sides = turn_back(sides, quarters, picture.grey.shape)
     left, top, right, bottom = (round(side * picture.scale) for side in sides)
     box = max(left, 0), max(top, 0), max(right - left, 1), max(bottom - top, 1)

@@ -12,6 +12,7 @@ from mnist_cnn.pictures.image_io import Pixels
 
 HEIGHT = 72  # pixels: to which a digit is scaled before it is binarized
 MARGIN = 0.2  # of its height: background around its box
+MARGIN_ALONE = 1.0  # of its height: around the box of a picture's only digit, whose strokes may end outside
 WIDEST_STROKE = 33  # pixels of that height
 MIN_CONTRAST = 6  # grey levels between foreground and background
 SLACK = 0.08  # of the digit's height: how far strokes may leave its box
@@ -19,15 +20,20 @@ WITHIN = 0.5  # share of a connected component that lies in the box, if it is pa
 SPECK = 0.1  # of the largest component's share in the box: smaller ones alone are no digit
 
 
-def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Sides]:
+def cut_out(grey: Pixels, detection: Detection, alone: bool = False) -> tuple[Mask, Sides]:
     """Cut a digit out of a picture, uint8 [H, W].
+
+    Args:
+        grey: the picture.
+        detection: of the digit.
+        alone: whether it is the only one, so that strokes that end outside its box are its own.
 
     Returns:
         Its foreground, bool [h, w], empty where there is none; and the left, top, right and bottom of the foreground
         in the picture, or of the detection where there is none.
     """
     left, top, right, bottom = detection.box
-    margin = MARGIN * (bottom - top) + 1
+    margin = (MARGIN_ALONE if alone else MARGIN) * (bottom - top) + 1
     x0, y0 = max(int(left - margin), 0), max(int(top - margin), 0)
     x1, y1 = min(int(right + margin) + 1, grey.shape[1]), min(int(bottom + margin) + 1, grey.shape[0])
     if x1 <= x0 or y1 <= y0:
@@ -36,7 +42,7 @@ def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Sides]:
     size = max(round((x1 - x0) * scale), 2), max(round((y1 - y0) * scale), 2)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     crop = np.asarray(cv2.resize(grey[y0:y1, x0:x1], size, interpolation=method), dtype=np.uint8)
-    mask = foreground_within(crop, np.array([left - x0, top - y0, right - x0, bottom - y0]) * scale)
+    mask = foreground_within(crop, np.array([left - x0, top - y0, right - x0, bottom - y0]) * scale, alone)
     inner = bounding_box(mask)
     if inner is None:
         return mask, detection.box
@@ -44,12 +50,13 @@ def cut_out(grey: Pixels, detection: Detection) -> tuple[Mask, Sides]:
     return mask, (x0 + x, y0 + y, x0 + x + width, y0 + y + height)
 
 
-def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
+def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64], alone: bool) -> Mask:
     """Binarize a crop: top-hat transform, Otsu's threshold, and the connected components that lie in the digit's box.
 
     Args:
         crop: uint8 [H, W], the digit and some background.
         inner: left, top, right and bottom of its box in the crop.
+        alone: whether components that end outside the box, not at the crop's edge as rulings do, stay whole.
 
     Returns:
         bool [H, W].
@@ -70,10 +77,14 @@ def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64]) -> Mask:
     count, labels, stats, _ = cv2.connectedComponentsWithStats((contrast > level).astype(np.uint8), connectivity=8)
     inside = np.bincount(labels[box].ravel(), minlength=count)
     belongs = inside > WITHIN * stats[:, cv2.CC_STAT_AREA]
-    if not (belongs[1:] & (inside[1:] > SPECK * inside[1:].max(initial=0))).any():
+    found = (belongs[1:] & (inside[1:] > SPECK * inside[1:].max(initial=0))).any()
+    if not found:
         belongs[1:] = True
     belongs[0] = False
-    mask[box] = belongs[labels[box]]
+    whole = np.asarray(belongs[labels])
+    if alone and found and not (whole[[0, -1]].any() or whole[:, [0, -1]].any()):
+        return whole
+    mask[box] = whole[box]
     return mask
 
 

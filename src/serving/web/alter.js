@@ -6,11 +6,11 @@ const MIDDLE = (SIDE - 1) / 2;
 /**
  * Turn and move an image, and change its greys.
  * @param {ArrayLike<number>} image 784 greys
- * @param {{turn: number, right: number, down: number, noise: number, contrast: number}} how degrees clockwise, pixels,
- *   pixels, standard deviation in greys, factor
+ * @param {{turn: number, right?: number, down?: number, noise?: number, contrast?: number}} how degrees clockwise,
+ *   pixels, pixels, standard deviation in greys, factor
  * @returns {Uint8Array}
  */
-export function altered(image, { turn, right, down, noise, contrast }) {
+export function altered(image, { turn, right = 0, down = 0, noise = 0, contrast = 1 }) {
   const [cos, sin] = [Math.cos, Math.sin].map((part) => part((turn * Math.PI) / 180));
   const grey = (x, y) => (x < 0 || y < 0 || x >= SIDE || y >= SIDE ? 0 : image[y * SIDE + x]);
   return Uint8Array.from({ length: SIDE * SIDE }, (_, place) => {

@@ -1,6 +1,7 @@
 // The hand that is taught: its digits, what was learned of them, and how well the next ones are read. All of it stays in
 // this browser's storage.
 
+import { altered } from "./alter.js";
 import { best, learn } from "./last_layer.js";
 import { hardTest, training } from "./mnist.js";
 import { countRight, featuresOf, judge, shippedLayer } from "./network.js";
@@ -8,6 +9,7 @@ import { countRight, featuresOf, judge, shippedLayer } from "./network.js";
 const KEY = "mnist-cnn hand";
 const FORMAT = 1;
 const MOST = 20; // digits of a class that are kept
+const TURNS = [-20, -10, 0, 10, 20]; // degrees by which each digit is turned before it is learned
 const TEST_IMAGES = 10_000; // of MNIST: those that do not ship are read with a large margin
 
 /**
@@ -52,8 +54,9 @@ export async function keep(image, label) {
 export async function study() {
   const { samples } = hand;
   const [shipped, kept, test] = await Promise.all([shippedLayer(), trainingFeatures(), testFeatures()]);
-  const features = await featuresOf(samples.map(({ image }) => unpack(image)));
-  taught = await learn(shipped, features, samples.map(({ label }) => label), kept);
+  const turned = samples.flatMap(({ image }) => TURNS.map((turn) => altered(unpack(image), { turn })));
+  const labels = samples.flatMap(({ label }) => TURNS.map(() => label));
+  taught = await learn(shipped, await featuresOf(turned), labels, kept);
   const [wrongBefore, wrongAfter] = [shipped, taught].map((one) => test.labels.length - countRight(one, test, test.labels));
   hand.learned = {
     weights: pack(new Uint8Array(taught.weights.buffer)),

@@ -37,7 +37,7 @@ export async function prepare(picture, several, spotter, progress) {
       textLines(found).flatMap((line, number) => line.map((digit) => spottedCandidate(digit, picture, number))),
     );
   const clearest = found.reduce((best, digit) => (digit.probability > (best?.probability ?? 0) ? digit : best), null);
-  if (clearest) return [spottedCandidate(clearest, picture, 0)];
+  if (clearest) return [spottedCandidate(clearest, picture, 0, true)];
   if (strokes) return isHigh(grey) ? drawnCandidates(picture, false).map((one) => ({ ...one, unspotted: true })) : [];
   return [];
 }
@@ -61,9 +61,9 @@ function drawnCandidates({ strokes }, several) {
   }));
 }
 
-/** Make the candidate of a detection. */
-function spottedCandidate(detection, { grey, scale, left = 0, top = 0 }, line) {
-  const { mask, sides } = cutOut(grey, detection);
+/** Make the candidate of a detection, perhaps the only one. */
+function spottedCandidate(detection, { grey, scale, left = 0, top = 0 }, line, alone = false) {
+  const { mask, sides } = cutOut(grey, detection, alone);
   const [x0, y0, x1, y1] = sides.map((side) => round(side * scale));
   const box = [left + Math.max(x0, 0), top + Math.max(y0, 0), Math.max(x1 - x0, 1), Math.max(y1 - y0, 1)];
   return { images: [toMnist(mask)], box, line, scores: detection.scores };

@@ -7,18 +7,19 @@ import { clip, mean, round } from "./numbers.js";
 import { boundingBox, crop, map, pixels, place } from "./pixels.js";
 import { AREA, CUBIC, resize } from "./resize.js";
 
-const { HEIGHT, MARGIN, WIDEST_STROKE, MIN_CONTRAST, SLACK, WITHIN, SPECK } = constants.digit_crop;
+const { HEIGHT, MARGIN, MARGIN_ALONE, WIDEST_STROKE, MIN_CONTRAST, SLACK, WITHIN, SPECK } = constants.digit_crop;
 
 /**
  * Cut a digit out of a picture.
  * @param {import("./pixels.js").Pixels} grey uint8
  * @param {import("./detections.js").Detection} detection
+ * @param {boolean} alone whether it is the only one, so that strokes that end outside its box are its own
  * @returns {{mask: import("./pixels.js").Pixels, sides: number[]}} its foreground, empty where there is
  *   none; and the left, top, right and bottom of the foreground in the picture, or of the detection where there is none
  */
-export function cutOut(grey, { box }) {
+export function cutOut(grey, { box }, alone) {
   const [left, top, right, bottom] = box;
-  const margin = MARGIN * (bottom - top) + 1;
+  const margin = (alone ? MARGIN_ALONE : MARGIN) * (bottom - top) + 1;
   const [x0, y0] = [left, top].map((side) => Math.max(Math.trunc(side - margin), 0));
   const x1 = Math.min(Math.trunc(right + margin) + 1, grey.width);
   const y1 = Math.min(Math.trunc(bottom + margin) + 1, grey.height);
@@ -29,6 +30,7 @@ export function cutOut(grey, { box }) {
   const mask = foregroundWithin(
     digit,
     [left - x0, top - y0, right - x0, bottom - y0].map((side) => side * scale),
+    alone,
   );
   const inner = boundingBox(mask);
   if (!inner) return { mask, sides: box };
@@ -40,9 +42,10 @@ export function cutOut(grey, { box }) {
  * Binarize a crop: top-hat transform, Otsu's threshold, and the connected components that lie in the digit's box.
  * @param {import("./pixels.js").Pixels} digit uint8, the digit and some background
  * @param {number[]} inner left, top, right and bottom of its box
+ * @param {boolean} alone whether components that end outside the box, not at the crop's edge as rulings do, stay whole
  * @returns {import("./pixels.js").Pixels} mask
  */
-function foregroundWithin(digit, inner) {
+function foregroundWithin(digit, inner, alone) {
   const slack = SLACK * (inner[3] - inner[1]);
   const size = [digit.width, digit.height];
   const corner = size.map((most, axis) => clip(Math.trunc(inner[axis] - slack), 0, most));
@@ -61,8 +64,14 @@ function foregroundWithin(digit, inner) {
   const largest = Math.max(0, ...inside.slice(1));
   const within = areas.map((area, label) => label > 0 && inside[label] > WITHIN * area);
   const any = within.some((yes, label) => yes && inside[label] > SPECK * largest);
-  const mask = map(labelsInBox, (label) => label > 0 && (!any || within[label]), Uint8Array);
-  return place(mask, ...size, ...corner);
+  const whole = map(pixels(...size, labels), (label) => label > 0 && (!any || within[label]), Uint8Array);
+  if (alone && any && !reachesEdge(whole)) return whole;
+  return place(inBox(whole), ...size, ...corner);
+}
+
+/** Whether a mask is true anywhere at its edge. */
+function reachesEdge({ width, height, data }) {
+  return data.some((yes, at) => yes && (at < width || at >= width * (height - 1) || at % width === 0 || at % width === width - 1));
 }
 
 /** Whether the larger side of Otsu's threshold, in a digit's box and around it, is the lighter one. */
