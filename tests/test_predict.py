@@ -190,7 +190,7 @@ def test_hidden_files_are_no_pictures_and_what_is_skipped_is_said(program: Progr
         (scans / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PHOTO, scans / name)
     result = program("predict.py", "scans")
-    assert (result.returncode, result.stdout) == (0, f"{Path('scans', 'one.jpg')}: 4 (97.8%)\n")
+    assert (result.returncode, result.stdout) == (0, f"{Path('scans', 'one.jpg')}: 4 (97.9%)\n")
     assert result.stderr == "skipped in scans: 2 .mov files, 1 .txt file\n"
     (scans / "one.jpg").unlink()
     assert_one_line_error(program("predict.py", "scans"), "scans holds no picture", "only 2 .mov files, 1 .txt file")
