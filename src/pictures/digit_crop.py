@@ -81,10 +81,11 @@ def foreground_within(crop: Pixels, inner: npt.NDArray[np.float64], alone: bool)
     if not found:
         belongs[1:] = True
     belongs[0] = False
-    whole = np.asarray(belongs[labels])
-    if alone and found and not (whole[[0, -1]].any() or whole[:, [0, -1]].any()):
-        return whole
-    mask[box] = whole[box]
+    if alone and found:
+        whole = np.asarray(belongs[labels])
+        if not (whole[[0, -1]].any() or whole[:, [0, -1]].any()):
+            return whole
+    mask[box] = belongs[labels[box]]
     return mask
 
 

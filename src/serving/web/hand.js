@@ -54,7 +54,8 @@ export async function keep(image, label) {
 export async function study() {
   const { samples } = hand;
   const [shipped, kept, test] = await Promise.all([shippedLayer(), trainingFeatures(), testFeatures()]);
-  const turned = samples.flatMap(({ image }) => TURNS.map((turn) => altered(unpack(image), { turn })));
+  const images = samples.map(({ image }) => unpack(image));
+  const turned = images.flatMap((image) => TURNS.map((turn) => altered(image, { turn })));
   const labels = samples.flatMap(({ label }) => TURNS.map(() => label));
   taught = await learn(shipped, await featuresOf(turned), labels, kept);
   const [wrongBefore, wrongAfter] = [shipped, taught].map((one) => test.labels.length - countRight(one, test, test.labels));

@@ -64,14 +64,18 @@ function foregroundWithin(digit, inner, alone) {
   const largest = Math.max(0, ...inside.slice(1));
   const within = areas.map((area, label) => label > 0 && inside[label] > WITHIN * area);
   const any = within.some((yes, label) => yes && inside[label] > SPECK * largest);
-  const whole = map(pixels(...size, labels), (label) => label > 0 && (!any || within[label]), Uint8Array);
-  if (alone && any && !reachesEdge(whole)) return whole;
-  return place(inBox(whole), ...size, ...corner);
+  const belongs = (label) => label > 0 && (!any || within[label]);
+  if (alone && any) {
+    const whole = map(pixels(...size, labels), belongs, Uint8Array);
+    if (!reachesEdge(whole)) return whole;
+  }
+  return place(map(labelsInBox, belongs, Uint8Array), ...size, ...corner);
 }
 
 /** Whether a mask is true anywhere at its edge. */
 function reachesEdge({ width, height, data }) {
-  return data.some((yes, at) => yes && (at < width || at >= width * (height - 1) || at % width === 0 || at % width === width - 1));
+  const atEdge = (x, y) => x === 0 || y === 0 || x === width - 1 || y === height - 1;
+  return data.some((yes, at) => yes && atEdge(at % width, Math.floor(at / width)));
 }
 
 /** Whether the larger side of Otsu's threshold, in a digit's box and around it, is the lighter one. */
