@@ -47,7 +47,8 @@ class Split:
         """Select the images and labels at `index`, int64 [n] or bool [N]; of a number the image and its label."""
         if isinstance(index, Tensor):
             files = None if self.files is None else self.files[index.cpu().numpy()]
-            return Split(self.images[index], self.labels[index], files)
+            rows = index.nonzero().flatten() if index.dtype == torch.bool else index
+            return Split(self.images.index_select(0, rows), self.labels[rows], files)
         return self.images[index], self.labels[index]
 
     def to(self, device: torch.device) -> "Split":

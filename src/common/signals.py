@@ -15,6 +15,8 @@ Handler = Callable[[int, FrameType | None], Any]
 WAITING_VARIABLES = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
 """What says how OpenMP's threads wait. Unless told, GCC's libgomp, which PyTorch uses on Linux, spins 300,000 times on
 a core that another program may need (its manual, GOMP_SPINCOUNT)."""
+SPINS = "1000"
+"""Enough for most waits within a training step, few enough for a program beside (benchmarks/waiting_policy.py)."""
 
 
 def set_handler(handler: Handler) -> dict[int, Any]:
@@ -36,7 +38,7 @@ def prepare_process() -> None:
     """
     set_handler(exit_immediately)
     if not WAITING_VARIABLES & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import logging  # not at the top: a signal during that import would print a traceback
 

@@ -122,7 +122,8 @@ def train_step(
         logits: Tensor = learner.model(images).float()
         taught = None if learner.teacher is None else probabilities(learner.teacher, images)
     loss = weight * batch_loss(logits, labels, label_smoothing, has_negatives, taught)
-    learner.model.zero_grad()
+    for optimizer in learner.optimizers:
+        optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     for optimizer, scheduler in zip(learner.optimizers, learner.schedulers, strict=True):
         optimizer.step()

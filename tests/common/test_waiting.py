@@ -17,8 +17,8 @@ SCRIPT = [sys.executable, str(ROOT / "src" / "main.py")]
 @pytest.mark.parametrize(
     ("program", "own", "spins"),
     [
-        (COMMAND, {}, "0"),
-        (SCRIPT, {}, "0"),
+        (COMMAND, {}, "1000"),
+        (SCRIPT, {}, "1000"),
         (COMMAND, {"GOMP_SPINCOUNT": "77"}, "77"),
         (COMMAND, {"OMP_WAIT_POLICY": "active"}, "30000000000"),
     ],
