@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from mnist_cnn.experiments.study import read_rows
+from mnist_cnn.experiments.study import Row, read_rows
 from mnist_cnn.metrics import ClassScore, Report, as_text
 from mnist_cnn.training.config import PRESETS
 
@@ -45,17 +45,10 @@ def presets() -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, preset in PRESETS.items():
-        path = ROOT / "benchmarks" / f"{name}_seeds.jsonl"
-        if rows := read_rows(path):
-            accuracy = [100 * row["accuracy"] for row in rows]
-            seconds = [row["seconds"] for row in rows]
-            hardware = " and ".join(dict.fromkeys(row["hardware"] for row in rows))
-            lines.append(
-                f"| `{name}` | {rows[0]['parameters']:,} | {preset.train.epochs} | {statistics.mean(accuracy):.2f} ± "
-                f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
-                f"[{len(rows)}](benchmarks/{path.name}) | {statistics.median(seconds):.1f} "
-                f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {hardware} |"
-            )
+        for suffix, how in (("seeds", ""), ("taught", ", taught by `mnist_cnn_final`")):
+            path = ROOT / "benchmarks" / f"{name}_{suffix}.jsonl"
+            if rows := read_rows(path):
+                lines.append(study_row(f"`{name}`{how}", preset.train.epochs, rows, path.name))
     about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
     name = f"`best`, {len(about['train_config']['seed'])} averaged"
     lines.append(single(name, about, averaged, "[one average](benchmarks/best_average.json)"))
@@ -64,6 +57,19 @@ def presets() -> str:
         "those of the [benchmarks](docs/benchmarks.md) ran alone."
     )
     return "\n".join([*lines, "", note])
+
+
+def study_row(name: str, epochs: int, rows: list[Row], file: str) -> str:
+    """Lay out a study as a row of the presets' table."""
+    accuracy = [100 * row["accuracy"] for row in rows]
+    seconds = [row["seconds"] for row in rows]
+    hardware = " and ".join(dict.fromkeys(row["hardware"] for row in rows))
+    return (
+        f"| {name} | {rows[0]['parameters']:,} | {epochs} | {statistics.mean(accuracy):.2f} ± "
+        f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
+        f"[{len(rows)}](benchmarks/{file}) | {statistics.median(seconds):.1f} "
+        f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {hardware} |"
+    )
 
 
 def single(name: str, about: dict[str, Any], report: Report, seeds: str) -> str:

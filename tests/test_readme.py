@@ -93,11 +93,15 @@ def test_only_noise_and_blank_paper_are_told_by_the_detector_alone() -> None:
     assert {name for name, row in rows.items() if row["out-of-distribution score"] > 0.9} == {"noise", "blank paper"}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*_seeds.jsonl")), ids=lambda path: path.stem)
+STUDIES = [path for kind in ("seeds", "taught") for path in sorted((ROOT / "benchmarks").glob(f"*_{kind}.jsonl"))]
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_rows_are_of_the_presets_as_they_are(path: Path) -> None:
-    preset = PRESETS[path.stem.removesuffix("_seeds")]
+    name, kind = path.stem.rsplit("_", 1)
+    preset, teacher = PRESETS[name], "saved_models/mnist_cnn_final.pth" if kind == "taught" else None
     for seed, row in enumerate(read_rows(path)):
-        recipe = dataclasses.replace(preset.train, seed=seed).recipe()
+        recipe = dataclasses.replace(preset.train, seed=seed, teacher=teacher).recipe()
         assert row["recipe"] == json.loads(json.dumps(recipe)), "run the study again"
         assert row["parameters"] == CNN(preset.model).parameter_count()
 

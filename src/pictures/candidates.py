@@ -16,7 +16,7 @@ from mnist_cnn.pictures.grid import find_grid
 from mnist_cnn.pictures.image_io import Picture, PictureSource, Pixels, TooCostlyError, read_picture, shrink
 from mnist_cnn.pictures.lines import text_lines, with_faint
 from mnist_cnn.pictures.orientation import find_upright, turn, turn_back
-from mnist_cnn.pictures.preprocess import SIDE, is_mnist_style, to_mnist
+from mnist_cnn.pictures.preprocess import LONGEST, SIDE, is_mnist_style, to_mnist
 from mnist_cnn.pictures.segment import Component, Span, find_digits, spans
 from mnist_cnn.pictures.spotter import load_spotter
 
@@ -256,18 +256,23 @@ def candidate(
 
 
 def small_candidate(image: Pixels, mnist_style: bool) -> Candidate | None:
-    """Make the candidate of a 28x28 image: unchanged, and unless in MNIST's style binarized, too; None if blank."""
+    """Make the candidate of a 28x28 image: unchanged, and if a digit may be its foreground binarized, too.
+
+    An image in MNIST's style, or of greys and with a foreground larger than MNIST's digits (a line, noise, the edge of
+    a shadow; or a digit that fills it), is read better as it is. None if it is blank.
+    """
     whole = (0, 0, SIDE, SIDE)
     if np.ptp(image) < MIN_RANGE:
         return None
     if mnist_style:
         return Candidate((image,), whole)
-    foreground = find_foreground(image)
+    augmented, foreground = test_time_augmentations(image), find_foreground(image)
     box = bounding_box(foreground.mask)
-    if box is None:
-        return Candidate((image,), whole)
-    images = test_time_augmentations(to_mnist(foreground.mask)) + test_time_augmentations(image)
-    return Candidate(images, original_box(box, foreground, Picture(image)))
+    has_greys = len(np.unique(image)) > 2
+    if box is None or (has_greys and max(box[2:]) > LONGEST[1] * foreground.zoom):
+        return Candidate(augmented, whole)
+    binarized = test_time_augmentations(to_mnist(foreground.mask))
+    return Candidate(binarized + augmented, original_box(box, foreground, Picture(image)))
 
 
 def test_time_augmentations(image: Pixels) -> tuple[Pixels, ...]:
