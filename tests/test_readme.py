@@ -11,9 +11,11 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from scipy.stats import ttest_ind
 
 from conftest import ROOT, Program, environment
 from mnist_cnn.cnn_model import CNN
@@ -104,6 +106,16 @@ def test_rows_are_of_the_presets_as_they_are(path: Path) -> None:
         recipe = dataclasses.replace(preset.train, seed=seed, teacher=teacher).recipe()
         assert row["recipe"] == json.loads(json.dumps(recipe)), "run the study again"
         assert row["parameters"] == CNN(preset.model).parameter_count()
+
+
+def test_what_tiny_gains_from_a_teacher() -> None:
+    text = " ".join((ROOT / "docs" / "how-to" / "train.md").read_text(encoding="utf-8").split())
+    rows = [read_rows(ROOT / "benchmarks" / f"tiny_{kind}.jsonl") for kind in ("taught", "seeds")]
+    accuracy, val = (np.array([[row[of] for row in own] for own in rows]) for of in ("accuracy", "val_accuracy"))
+    p_value = ttest_ind(*accuracy, equal_var=False).pvalue
+    assert f"Welch's p-value over the five seeds of each is {p_value:.2f}," in text
+    (taught, by_labels), (spread, other) = 100 * val.mean(axis=1), 100 * val.std(axis=1, ddof=1)
+    assert f"it reads {taught:.2f} ± {spread:.2f} % instead of {by_labels:.2f} ± {other:.2f}:" in text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="make is for Linux and macOS")
