@@ -44,11 +44,11 @@ def presets() -> str:
         "| preset | parameters | epochs | test accuracy % | seeds | seconds of training |",
         "|---|---|---|---|---|---|",
     ]
-    for name, preset in PRESETS.items():
+    for name in PRESETS:
         for suffix, how in (("seeds", ""), ("taught", ", taught by `mnist_cnn_final`")):
             path = ROOT / "benchmarks" / f"{name}_{suffix}.jsonl"
             if rows := read_rows(path):
-                lines.append(study_row(f"`{name}`{how}", preset.train.epochs, rows, path.name))
+                lines.append(study_row(f"`{name}`{how}", rows, path.name))
     about, averaged = read_report(ROOT / "benchmarks" / "best_average.json")
     name = f"`best`, {len(about['train_config']['seed'])} averaged"
     lines.append(single(name, about, averaged, "[one average](benchmarks/best_average.json)"))
@@ -59,13 +59,13 @@ def presets() -> str:
     return "\n".join([*lines, "", note])
 
 
-def study_row(name: str, epochs: int, rows: list[Row], file: str) -> str:
+def study_row(name: str, rows: list[Row], file: str) -> str:
     """Lay out a study as a row of the presets' table."""
     accuracy = [100 * row["accuracy"] for row in rows]
     seconds = [row["seconds"] for row in rows]
     hardware = " and ".join(dict.fromkeys(row["hardware"] for row in rows))
     return (
-        f"| {name} | {rows[0]['parameters']:,} | {epochs} | {statistics.mean(accuracy):.2f} ± "
+        f"| {name} | {rows[0]['parameters']:,} | {rows[0]['recipe']['epochs']} | {statistics.mean(accuracy):.2f} ± "
         f"{statistics.stdev(accuracy):.2f} ({min(accuracy):.2f} to {max(accuracy):.2f}) | "
         f"[{len(rows)}](benchmarks/{file}) | {statistics.median(seconds):.1f} "
         f"({min(seconds):.1f} to {max(seconds):.1f}), {rows[0]['precision']} on {hardware} |"
