@@ -23,9 +23,12 @@ class ModelConfig:
     shared: bool = False
     """Whether convolutions of the same input and output width share weights; each has its own batch norm."""
     looped: bool = False
-    """Whether convolutions begin at 28x28 and those that keep a width are `RecurrentBlock`s with shared weights."""
+    """Whether convolutions begin at 28x28 and those that keep a width are `RecurrentBlock`s with shared weights; the
+    first one's output gets channels of zeros up to the width of the second."""
     average: bool = False
     """Whether global average pooling precedes the classifier."""
+    class_maps: bool = False
+    """Whether `ClassMaps` are the classifier, instead of a linear layer."""
     classes: int = 10
     """Number of logits."""
     mean: float = 0.1307
@@ -48,8 +51,16 @@ class ModelConfig:
             raise InputError(f"members is {self.members}; it must be 1 to 100")
         if self.weight_bits not in (0, *range(2, 9)) or (self.weight_bits and self.looped):
             raise InputError(f"weight_bits is {self.weight_bits}; it must be 0, or 2 to 8 unless the network is looped")
+        if self.class_maps and not (self.average and self.classes <= widths[-1]):
+            raise InputError(f"class_maps need average and at least {self.classes} channels in the last stage")
         if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
             raise InputError(f"mean is {self.mean} and std {self.std}; they must be finite, std above 0")
+
+    @property
+    def padding(self) -> int:
+        """Channels of zeros that the output of the first convolution gets."""
+        first, *others = itertools.chain(*self.stages)
+        return max(0, others[0] - first) if self.looped and others else 0
 
 
 class Normalize(nn.Module):
@@ -138,11 +149,37 @@ class RecurrentBlock(nn.Module):
         self.register_buffer("var", torch.ones_like(convolution.scale))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features [N, C, H, W] to features of the same shape."""
+        """Map features [N, C or fewer, H, W] to features [N, C, H, W]; channels that they lack are zero."""
         convolution = self.convolution
+        lacking = len(self.mean) - features.shape[1]
+        features = F.pad(features, (0, 0, 0, 0, 0, lacking)) if lacking else features
         residual = convolution.pointwise(convolution.depthwise(features))
         residual = F.batch_norm(residual, self.mean, self.var, convolution.scale, convolution.shift, self.training)
         return F.relu(features + residual)
+
+
+class ClassMaps(nn.Module):
+    """Takes the averages of the first channels, times a learned factor, as logits.
+
+    So each class has a feature map, and the classifier one parameter (Lin et al. 2014, arXiv 1312.4400, section 3.2).
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        """Set the factor to 1."""
+        super().__init__()
+        self.in_features, self.out_features = channels, classes
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, averages: Tensor) -> Tensor:
+        """Map averages [N, channels] to logits [N, classes]."""
+        return self.scale * averages[:, : self.out_features]
+
+    def linear(self) -> nn.Linear:
+        """Return the equal linear layer."""
+        layer = nn.Linear(self.in_features, self.out_features)
+        layer.weight = nn.Parameter(self.scale.detach() * torch.eye(self.out_features, self.in_features))
+        layer.bias = nn.Parameter(torch.zeros(self.out_features))
+        return layer
 
 
 class CNN(nn.Module):
@@ -171,8 +208,11 @@ class CNN(nn.Module):
                 downsample = position == len(stage) and number < len(config.stages)
                 layers += block(conv, downsample)
                 channels, side = width, side // 2 if downsample else side
+                channels += config.padding if number == position == 1 else 0
             self.stages.append(nn.Sequential(*layers))
-        self.classifier = nn.Linear(channels if config.average else channels * side * side, config.classes)
+        inputs = channels if config.average else channels * side * side
+        classifier = ClassMaps if config.class_maps else nn.Linear
+        self.classifier: nn.Linear | ClassMaps = classifier(inputs, config.classes)
 
     @classmethod
     def from_pretrained(cls, source: str | os.PathLike[str]) -> "CNN":

@@ -151,10 +151,23 @@ def test_the_classifier_can_see_means() -> None:
     torch.testing.assert_close(model(RAW), model.classifier(means))
 
 
+def test_classes_can_have_maps_and_a_loop_can_start_narrow() -> None:
+    narrow = ModelConfig(stages=((4,), (12, 12)), looped=True, average=True, class_maps=True)
+    model = CNN(narrow).eval()
+    assert model.parameter_count() == 9 * 4 + 2 * 4 + 9 * 12 + 12 * 12 + 2 * 12 + 1
+    torch.nn.init.constant_(model.get_parameter("classifier.scale"), 3)
+    first = model.stages[0](model.normalize(RAW))
+    assert first.shape[1] == 4
+    maps = model.stages[1](torch.cat([first, torch.zeros(3, 8, 14, 14)], dim=1))
+    torch.testing.assert_close(model(RAW), 3 * maps[:, :10].mean(dim=(2, 3)))
+    torch.testing.assert_close(model.features(RAW), maps.mean(dim=(2, 3)))
+
+
 @pytest.mark.parametrize(
     "change",
     [
         *({"stages": stages} for stages in ((), ((),), ((8,),) * 5, ((0,),))),
+        *({"class_maps": True}, {"class_maps": True, "average": True, "classes": 97}),
         *({"classes": 0}, {"std": 0.0}, {"std": math.inf}, {"std": math.nan}, {"mean": math.nan}, {"mean": math.inf}),
     ],
 )

@@ -55,6 +55,7 @@ def untrained(config: ModelConfig, digits: Dataset) -> Checkpoint:
     [
         ModelConfig(stages=((4, 8), (8, 8), (16,)), shared=True, average=True),
         pytest.param(ModelConfig(stages=((4,), (8,)), members=2), marks=pytest.mark.long),
+        ModelConfig(stages=((4,), (12, 12), (12,)), looped=True, average=True, class_maps=True),
         pytest.param(
             ModelConfig(stages=((6,), (6, 6), (6, 6), (8,)), looped=True, average=True), marks=pytest.mark.long
         ),

@@ -1,14 +1,16 @@
 """From a trained network to integers: weights per channel, outputs per layer, rescaling by multiplier and shift."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnist_cnn.chip.float_layers import FloatLayer, Reals, as_reals, float_layers
 from mnist_cnn.chip.integer_network import LOGIT_UNIT, IntegerLayer, IntegerNetwork, Integers, Rescaling
 from mnist_cnn.cnn_model import CNN
 from mnist_cnn.common.errors import InputError
+from mnist_cnn.models.inference_graph import fold_padding
 from mnist_cnn.own_network import Network
 
 QUANTILE = 0.9999  # share of a layer's outputs on the calibration images that do not saturate
@@ -36,6 +38,8 @@ def quantized(network: Network, classes: tuple[str, ...], images: Tensor, source
             "--checkpoint"
         )
     check_size(network, source)
+    network = copy.deepcopy(network)
+    fold_padding(network)
     parts = float_layers(network, images, QUANTILE)
     config = network.config
     bits = config.weight_bits or 8
@@ -47,7 +51,9 @@ def quantized(network: Network, classes: tuple[str, ...], images: Tensor, source
         group = groups.setdefault(shared_weights(part), len(groups))
         layers.append(quantized_layer(part, group, bits, side, unit, center, limit))
         unit, center, side = part.largest / limit, 0.0, side // part.pool
-    matrix, bias = as_reals(network.classifier.weight), as_reals(network.classifier.bias)
+    classifier = network.classifier
+    assert isinstance(classifier, nn.Linear)
+    matrix, bias = as_reals(classifier.weight), as_reals(classifier.bias)
     if not config.average:
         channels = layers[-1].outputs
         matrix = matrix.reshape(len(matrix), channels, side, side).transpose(0, 2, 3, 1).reshape(len(matrix), -1)

@@ -1,6 +1,7 @@
 """A trained model as the graph that is exported: folded for speed, calibrated, with its out-of-distribution score."""
 
 import copy
+import itertools
 
 import onnx
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mnist_cnn.cnn_model import CNN, QuantizedConv2d
+from mnist_cnn.cnn_model import CNN, ClassMaps, QuantizedConv2d
 from mnist_cnn.common.errors import InputError
 from mnist_cnn.models.onnx_export import export_graph
 from mnist_cnn.models.ood import OODDetector
@@ -38,9 +39,11 @@ class Exported(nn.Module):
     """The exported computation: logits, calibrated probabilities and out-of-distribution score."""
 
     def __init__(self, network: Network, temperature: float, ood_detector: OODDetector, stride: bool) -> None:
-        """Fold the batch norms of a copy, and its space-to-depth into a strided convolution if `stride`."""
+        """Fold a copy; `stride` as in `to_onnx`."""
         super().__init__()
-        self.network = fold_batch_norm(copy.deepcopy(network))
+        self.network = copy.deepcopy(network)
+        fold_padding(self.network)
+        fold_batch_norm(self.network)
         if stride:
             fold_space_to_depth(self.network)
         self.temperature = temperature
@@ -50,6 +53,28 @@ class Exported(nn.Module):
         """Map raw pixels, uint8 [N, 28, 28], to logits and probabilities [N, classes] and OOD scores [N]."""
         logits, features = self.network.logits_and_features(pixels[:, None])
         return logits, (logits / self.temperature).softmax(dim=1), self.ood_detector.score(features)
+
+
+def fold_padding(network: Network) -> None:
+    """Give each first convolution filters of zeros for the channels that the next block pads; make class maps linear.
+
+    Runtimes and C then need no operation that the other networks do not have.
+    """
+    for member in members(network):
+        if isinstance(member.classifier, ClassMaps):
+            member.classifier = member.classifier.linear()
+        if channels := member.config.padding:
+            for layer in itertools.takewhile(lambda it: not isinstance(it, nn.ReLU), itertools.chain(*member.stages)):
+                widen(layer, channels)
+
+
+def widen(layer: nn.Module, channels: int) -> None:
+    """Append channels whose output is zero to a convolution or a batch norm."""
+    for name, values in (*layer.named_parameters(), *layer.named_buffers()):
+        if values.ndim:  # not a batch norm's count of batches
+            filler = 1 if name == "running_var" else 0
+            padded = F.pad(values.detach(), (0, 0) * (values.ndim - 1) + (0, channels), value=filler)
+            setattr(layer, name, nn.Parameter(padded) if isinstance(values, nn.Parameter) else padded)
 
 
 def fold_batch_norm(network: Network) -> Network:

@@ -32,7 +32,8 @@ BOARD = ROOT / "benchmarks" / "chip_board"
 SHAPES = {
     "fast": ModelConfig(stages=((6,), (9,), (8,))),
     "tiny": ModelConfig(stages=((10, 10), (10, 10), (10,)), shared=True, average=True),
-    "micro": ModelConfig(stages=((7,), (7, 7), (7, 7)), looped=True, average=True),
+    "micro": ModelConfig(stages=((4,), (11, 11), (11, 11)), looped=True, average=True, class_maps=True),
+    "looped": ModelConfig(stages=((7,), (7, 7), (7, 7)), looped=True, average=True),
     "chip": ModelConfig(stages=((8,), (12, 12), (16,)), average=True, weight_bits=4),
     "chip, three classes": ModelConfig(stages=((8,), (12, 12)), classes=3, average=True, weight_bits=3),
 }
@@ -48,7 +49,7 @@ def network_of(config: ModelConfig, digits: Dataset) -> CNN:
     for norm in (layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)):
         torch.nn.init.normal_(norm.weight, mean=0.7, std=0.5)
         torch.nn.init.normal_(norm.bias, std=0.3)
-    torch.nn.init.normal_(network.classifier.weight, std=1)
+    torch.nn.init.normal_(next(network.classifier.parameters()), std=1)
     return network.eval()
 
 
