@@ -177,13 +177,13 @@ PRESETS = {
         ),
     ),
     "micro": Preset(
-        ModelConfig(stages=((19,), (19,) * 3, (19,) * 4, (19,) * 4), looped=True, average=True),
+        ModelConfig(stages=((8,), (24,) * 3, (24,) * 4, (24,) * 4), looped=True, average=True, class_maps=True),
         TrainConfig(
             preset="micro",
             epochs=80,
             filter_learning_rate=0.05,
             label_smoothing=0.0,
-            augment=AugmentConfig(rotation=3, shift=0.03, scale=0.03, shear=0.04, elastic=0, serif=0, degrade=0),
+            augment=AugmentConfig(rotation=1.5, shift=0.015, scale=0.015, shear=0.02, elastic=0, serif=0, degrade=0),
         ),
     ),
     "chip": Preset(
