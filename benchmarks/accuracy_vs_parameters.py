@@ -58,7 +58,7 @@ def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
     """Draw mean and standard deviation of the error against parameters; studies are of presets' own recipes."""
     one_recipe = [(f"{parameters:,}", parameters, accuracy, BLUE) for _, parameters, accuracy in statistics_of(rows)]
     own_recipes = [
-        (f"preset {own[0]['recipe']['preset']}", own[0]["parameters"], [100 * row["accuracy"] for row in own], ORANGE)
+        (own[0]["recipe"]["preset"], own[0]["parameters"], [100 * row["accuracy"] for row in own], ORANGE)
         for own in studies
     ]
     with saved(path, (8, 5)) as figure:
@@ -77,7 +77,9 @@ def draw(rows: Sequence[Row], studies: Sequence[list[Row]], path: Path) -> None:
         axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
         axes.margins(x=0.15, y=0.12)
         title = f"Mean and standard deviation over seeds, {rows[0]['dataset']} test split"
-        axes.set_title(f"{title}\nblue: one recipe, {rows[0]['recipe']['epochs']} epochs; orange: each its own recipe")
+        axes.set_title(
+            f"{title}\nblue: one recipe, {rows[0]['recipe']['epochs']} epochs; orange: presets, each with its own"
+        )
 
 
 def command(

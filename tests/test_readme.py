@@ -95,6 +95,15 @@ def test_only_noise_and_blank_paper_are_told_by_the_detector_alone() -> None:
     assert {name for name, row in rows.items() if row["out-of-distribution score"] > 0.9} == {"noise", "blank paper"}
 
 
+def test_what_c_loses_is_what_was_measured() -> None:
+    said = re.search(r"`micro` reads between ([\d.]+) points less and ([\d.]+) more; no other[\w\s]+ ([\d.]+)\.", ALL)
+    assert said
+    rows = json.loads((ROOT / "benchmarks" / "chip.json").read_text(encoding="utf-8"))
+    lost = [(row["recipe"]["preset"], 100 * (row["float_accuracy"] - row["accuracy"])) for row in rows]
+    micro, others = ([points for name, points in lost if (name == "micro") is own] for own in (True, False))
+    assert [f"{points:.2f}" for points in (max(micro), -min(micro), max(others))] == list(said.groups())
+
+
 STUDIES = [path for kind in ("seeds", "taught") for path in sorted((ROOT / "benchmarks").glob(f"*_{kind}.jsonl"))]
 
 
