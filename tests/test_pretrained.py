@@ -51,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
     [
         ModelConfig(stages=((4,), (8, 8), (8,)), shared=True, average=True),
         ModelConfig(stages=((6,), (6, 6), (8,)), looped=True),
+        ModelConfig(stages=((4,), (12, 12)), looped=True, average=True, class_maps=True),
     ],
 )
 def test_a_folder_gives_the_checkpoints_logits(config: ModelConfig, digits: Dataset, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def widen(layer: nn.Module, channels: int) -> None:
             setattr(layer, name, nn.Parameter(padded) if isinstance(values, nn.Parameter) else padded)
 
 
-def fold_batch_norm(network: Network) -> Network:
+def fold_batch_norm(network: Network) -> None:
     """Fold every batch norm into its convolution, and move ReLU before pooling, where runtimes fuse it.
 
     A `RecurrentBlock` keeps its batch norm: its convolution is shared with blocks of other statistics.
@@ -92,7 +92,6 @@ def fold_batch_norm(network: Network) -> Network:
                 elif not isinstance(layer, nn.ReLU):
                     layers.append(layer)
             member.stages[number] = nn.Sequential(*layers)
-    return network
 
 
 def fused(layers: list[nn.Module], norm: nn.BatchNorm2d) -> list[nn.Module]:
