@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -102,6 +103,15 @@ def test_what_c_loses_is_what_was_measured() -> None:
     lost = [(row["recipe"]["preset"], 100 * (row["float_accuracy"] - row["accuracy"])) for row in rows]
     micro, others = ([points for name, points in lost if (name == "micro") is own] for own in (True, False))
     assert [f"{points:.2f}" for points in (max(micro), -min(micro), max(others))] == list(said.groups())
+
+
+def test_epochs_take_longer_as_the_page_says() -> None:
+    said = re.search(r"(\d+) times as long for (\d+) times as many", ALL)
+    assert said
+    rows = json.loads((ROOT / "benchmarks" / "scaling.json").read_text(encoding="utf-8"))["rows"]
+    fewest, *_, most = [row for row in rows if row["axis"] == "images"]
+    seconds = [statistics.median(row["seconds"]) for row in (fewest, most)]
+    assert list(map(int, said.groups())) == [round(seconds[1] / seconds[0]), most["value"] // fewest["value"]]
 
 
 STUDIES = [path for kind in ("seeds", "taught") for path in sorted((ROOT / "benchmarks").glob(f"*_{kind}.jsonl"))]
