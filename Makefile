@@ -31,7 +31,7 @@ bench: .venv/installed-dev
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/accuracy_vs_parameters.py
 	$(BIN)/python benchmarks/scaling.py
-	$(BIN)/python benchmarks/waiting_policy.py
+	$(BIN)/python benchmarks/contention.py
 	$(BIN)/python benchmarks/robustness.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/reading.py

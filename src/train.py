@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -20,6 +20,7 @@ from mnist_cnn.cnn_model import ModelConfig, build
 from mnist_cnn.common.distributed import all_reduce_sum, rank, shard
 from mnist_cnn.common.errors import InputError, Stopped
 from mnist_cnn.common.signals import StopRequest, deferred_signals
+from mnist_cnn.common.threads import free_cores
 from mnist_cnn.data_loader import DIGITS
 from mnist_cnn.evaluate import MODELS, infer, infer_distributed
 from mnist_cnn.metrics import fit_temperature
@@ -190,9 +191,13 @@ def check_finite(loss: float, progress: Progress, learner: Learner) -> None:
 
 
 def run_epoch(
-    training: Training, history: list[EpochRecord], progress: Progress, request: StopRequest, tick: Callable[[], None]
+    training: Training,
+    history: list[EpochRecord],
+    progress: Progress,
+    request: StopRequest,
+    after_step: Sequence[Callable[[], None]],
 ) -> tuple[EpochRecord, Tensor]:
-    """Train for the rest of an epoch, saving checkpoints as configured, and validate.
+    """Train for the rest of an epoch, calling `after_step` after each step, saving checkpoints as configured; validate.
 
     Returns:
         The results, and the logits of the validation split.
@@ -203,7 +208,8 @@ def run_epoch(
     """
     learner, config = training.learner, training.config
     for progress, stop in train_steps(learner, training.train, config, progress, request):  # noqa: B020
-        tick()
+        for action in after_step:
+            action()
         if stop or is_saved(progress.step, config):
             save(training, history, progress)
         if stop:
@@ -255,11 +261,17 @@ def fit(
         config = replace(config, network=spec_of(network))
     training = prepare(dataset, config, model, network)
     lock = training.run_dir.locked() if rank() == 0 else nullcontext()
-    with lock, deferred_signals() as request, tensorboard_log(config) as log, profiled(config) as tick:
+    with (
+        lock,
+        deferred_signals() as request,
+        tensorboard_log(config) as log,
+        profiled(config) as tick,
+        free_cores(fixed=config.deterministic) as adapt_threads,
+    ):
         history, progress = start_or_resume(training)
         logits = None
         while progress.epoch <= config.epochs:
-            record, logits = run_epoch(training, history, progress, request, tick)
+            record, logits = run_epoch(training, history, progress, request, (tick, adapt_threads))
             history.append(record)
             progress = Progress(progress.epoch + 1)
             save(training, history, progress)

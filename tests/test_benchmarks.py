@@ -21,7 +21,7 @@ def bench(name: str, folder: Path, data: Path, *arguments: str) -> str:
     assert result.returncode == 0, result.stderr
     text = (folder / f"{name}.md").read_text()
     assert text.strip() in result.stdout
-    undrawn = ("inference", "reading", "serving", "page", "waiting_policy", "chip")
+    undrawn = ("inference", "reading", "serving", "page", "contention", "chip")
     assert name in undrawn or (folder / f"{name}.png").stat().st_size > 10_000
     return text
 
@@ -129,16 +129,16 @@ def test_page(mnist_data: Path, web_runtime: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_waiting_policy(mnist_data: Path, tmp_path: Path) -> None:
+def test_contention(mnist_data: Path, tmp_path: Path) -> None:
     small = ("--dataset", "digits", "--epochs", "2", "--rounds", "1")
-    text = bench("waiting_policy", tmp_path, mnist_data, *small)
-    kept = (tmp_path / "waiting_policy.jsonl").read_text()
+    text = bench("contention", tmp_path, mnist_data, *small)
+    kept = (tmp_path / "contention.jsonl").read_text()
     rows = [json.loads(line) for line in kept.splitlines()]
     assert [row["recipe"]["busy"] for row in rows] == [False, True] * 4
     assert all(len(row["seconds"]) == 1 for row in rows)
-    assert f"| passive | 1 | {rows[6]['seconds'][0]:.2f} (" in text
-    assert bench("waiting_policy", tmp_path, mnist_data, *small) == text
-    assert (tmp_path / "waiting_policy.jsonl").read_text() == kept
+    assert f"| all cores, passive | 1 | {rows[4]['seconds'][0]:.2f} (" in text
+    assert bench("contention", tmp_path, mnist_data, *small) == text
+    assert (tmp_path / "contention.jsonl").read_text() == kept
 
 
 @pytest.mark.long

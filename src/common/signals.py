@@ -12,11 +12,6 @@ from mnist_cnn.common.errors import Stopped
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Handler = Callable[[int, FrameType | None], Any]
-WAITING_VARIABLES = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
-"""What says how OpenMP's threads wait. Unless told, GCC's libgomp, which PyTorch uses on Linux, spins 300,000 times on
-a core that another program may need (its manual, GOMP_SPINCOUNT)."""
-SPINS = "1000"
-"""Enough for most waits within a training step, few enough for a program beside (benchmarks/waiting_policy.py)."""
 
 
 def set_handler(handler: Handler) -> dict[int, Any]:
@@ -33,12 +28,9 @@ def exit_immediately(number: int, _frame: FrameType | None) -> None:
 def prepare_process() -> None:
     """Make slow imports interruptible without a traceback; call this before them.
 
-    Also sets how OpenMP's threads wait, unless the user has, and silences matplotlib's and ONNX Runtime's warnings
-    about a home directory without a place for their files.
+    Also silences matplotlib's and ONNX Runtime's warnings about a home directory without a place for their files.
     """
     set_handler(exit_immediately)
-    if not WAITING_VARIABLES & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = SPINS
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import logging  # not at the top: a signal during that import would print a traceback
 

@@ -76,10 +76,11 @@ class TrainConfig:
     precision: Precision = "auto"
     """Precision of the forward pass; auto is bfloat16 if the hardware supports it, else float32."""
     deterministic: bool = False
-    """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator."""
+    """Bit-identical weights for the same seed on the same machine; can be slower on an accelerator or beside other
+    programs."""
     resume: bool = False
-    """Resume from the newest intact checkpoint in the output folder, to the same weights as without interruption; with
-    more --epochs, extend a finished training."""
+    """Resume from the newest intact checkpoint in the output folder, with --deterministic to the same weights as
+    without interruption; with more --epochs, extend a finished training."""
     checkpoint_every_steps: int = 0
     """Steps between checkpoints within an epoch; 0: only at its end, on Ctrl-C and on SIGTERM."""
     worker_timeout: int = 300

@@ -1,4 +1,4 @@
-"""How OpenMP's threads should wait: seconds of an epoch on an idle machine, and beside a program that takes a core."""
+"""How many threads, and how they should wait: seconds of an epoch alone, and beside a program that takes a core."""
 
 import datetime
 import json
@@ -11,20 +11,22 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
 from results import spread
 from tqdm import tqdm
 
 from mnist_cnn.common.console import exit_codes, parse_call
-from mnist_cnn.common.signals import WAITING_VARIABLES
 from mnist_cnn.experiments.study import Row, environment, read_rows, write_rows
 from mnist_cnn.training.config import TrainConfig
 
-POLICIES = {
-    "300,000 spins (libgomp's)": {"GOMP_SPINCOUNT": "300000"},
-    "10,000 spins": {"GOMP_SPINCOUNT": "10000"},
-    "1,000 spins": {"GOMP_SPINCOUNT": "1000"},
-    "passive": {"OMP_WAIT_POLICY": "passive"},
+ALL_CORES = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+POLICIES: dict[str, dict[str, str]] = {
+    "all cores, 300,000 spins (libgomp's)": ALL_CORES,
+    "all cores, 1,000 spins": ALL_CORES | {"GOMP_SPINCOUNT": "1000"},
+    "all cores, passive": ALL_CORES | {"OMP_WAIT_POLICY": "passive"},
+    "cores that are free": {},
 }
+OPENMP = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
 PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 
 
@@ -40,7 +42,7 @@ def core_taken() -> Iterator[None]:
 
 def epoch_seconds(policy: str, busy: bool, dataset: str, epochs: int) -> list[float]:
     """Train `fast` in a process of its own; return the seconds of each epoch but the first."""
-    variables = {name: value for name, value in os.environ.items() if name not in WAITING_VARIABLES}
+    variables = {name: value for name, value in os.environ.items() if name not in OPENMP}
     with TemporaryDirectory() as folder, core_taken() if busy else nullcontext():
         flags = ["--preset", "fast", "--dataset", dataset, "--epochs", str(epochs), "--output-dir", folder]
         subprocess.run([PROGRAM, "train", *flags], env=variables | POLICIES[policy], check=True, capture_output=True)
@@ -56,7 +58,7 @@ def table(rows: Sequence[Row]) -> str:
     }
     rounds = sorted({number for *_, number in medians})
     own = next(iter(POLICIES))
-    lines = ["| policy | n | idle, s | times libgomp's | a core taken, s | times idle |", "|---" * 6 + "|"]
+    lines = ["| threads | n | idle, s | times libgomp's | a core taken, s | times idle |", "|---" * 6 + "|"]
     for policy in POLICIES:
         idle, busy = ([medians[policy, taken, number] for number in rounds] for taken in (False, True))
         to_own = statistics.median(medians[policy, False, number] / medians[own, False, number] for number in rounds)
@@ -76,9 +78,9 @@ def command(rounds: int = 5, dataset: str = "mnist", epochs: int = 3, output: Pa
         rounds: Trainings per policy, idle and busy.
         dataset: What is trained on.
         epochs: Of each training; the first is not measured.
-        output: Gets waiting_policy.jsonl and .md.
+        output: Gets contention.jsonl and .md.
     """
-    path = output / "waiting_policy.jsonl"
+    path = output / "contention.jsonl"
     rows = read_rows(path)
     done = [row["recipe"] for row in rows]
     plan = [(policy, busy, number) for number in range(rounds) for policy in POLICIES for busy in (False, True)]
@@ -91,10 +93,10 @@ def command(rounds: int = 5, dataset: str = "mnist", epochs: int = 3, output: Pa
                 {"dataset": dataset, "recipe": recipe, "seconds": seconds, "date": today, **environment(TrainConfig())}
             )
             write_rows(rows, path)
-    (output / "waiting_policy.md").write_text(table(rows), encoding="utf-8")
+    (output / "contention.md").write_text(table(rows), encoding="utf-8")
     print(table(rows))
 
 
 if __name__ == "__main__":
     with exit_codes():
-        parse_call(command, None, "waiting_policy.py")()
+        parse_call(command, None, "contention.py")()
