@@ -26,7 +26,7 @@ POLICIES: dict[str, dict[str, str]] = {
     "all cores, passive": ALL_CORES | {"OMP_WAIT_POLICY": "passive"},
     "cores that are free": {},
 }
-OPENMP = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}
+OPENMP = set[str]().union(*POLICIES.values())
 PROGRAM = Path(sys.executable).with_name("mnist-cnn")
 
 

@@ -25,16 +25,17 @@ def free_cores(fixed: bool = False) -> Iterator[Callable[[], None]]:
     Yields:
         What adapts the number, if `INTERVAL` has passed since it last did; to be called often.
     """
-    most = torch.get_num_threads()
-    fixed = fixed or "OMP_NUM_THREADS" in os.environ or not os.access(STAT, os.R_OK)
-    cores = set() if fixed else os.sched_getaffinity(0)
-    before, taken_before = time.perf_counter(), 0.0 if fixed else seconds_of_others(cores)
+    if fixed or "OMP_NUM_THREADS" in os.environ or not os.access(STAT, os.R_OK):
+        yield lambda: None
+        return
+    most, cores = torch.get_num_threads(), os.sched_getaffinity(0)
+    before, taken_before = time.perf_counter(), seconds_of_others(cores)
 
     def adapt() -> None:
         """Measure what other programs took since the last time."""
         nonlocal before, taken_before
         now = time.perf_counter()
-        if fixed or now < before + INTERVAL:
+        if now < before + INTERVAL:
             return
         taken = seconds_of_others(cores)
         free = len(cores) - (taken - taken_before) / (now - before)
